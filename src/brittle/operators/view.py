@@ -38,7 +38,10 @@ class LinearView(Protocol):
         """T^t y: (b, *out_shape) -> (b, *in_shape)."""
 
     def abs_apply(self, x: Tensor) -> Tensor:
-        """|T| x with the entrywise absolute value of T (row sums of |T| are `abs_apply(ones)`)."""
+        """|T| x with the entrywise absolute value of T (row sums of |T| are `abs_apply(ones)`).
+
+        Where T's entries are themselves computed (low-rank products), their rounding is added: never below |T| x.
+        """
 
     def abs_adjoint(self, y: Tensor) -> Tensor:
         """|T|^t y."""
@@ -48,6 +51,9 @@ class LinearView(Protocol):
 
     def spectral_norm(self) -> NormBound:
         """Sound sandwich of ||T||_2."""
+
+    def linf_norm(self) -> NormBound:
+        """Sound sandwich of ||T||_inf, the largest row sum of |T|."""
 
     @property
     def terms(self) -> int:

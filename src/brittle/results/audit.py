@@ -61,7 +61,8 @@ class Paired:
     `interval95` is the paired bootstrap interval over test samples: it covers the sample, not the training seed.
     `noise_drop_points` is the drop under random noise of the same length; `ratio_drop` is the drop of
     robust / clean accuracy (fraction); `per_class` maps class names to drops; `lost` and `gained` count samples;
-    `samples_for_1_point` would give an interval of +-1 point.
+    `samples_for_1_point` would give an interval of +-1 point; `samples_to_decide` an interval that no longer holds the
+    verdict's tolerance, if the drop stayed what it is (None: decided already, or the drop is at the tolerance).
     """
 
     norm: str
@@ -79,6 +80,7 @@ class Paired:
     gained: int
     samples_for_1_point: int
     per_class: dict[str, float]
+    samples_to_decide: int | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,6 @@ class Audit:
         return from_dict(cls, values)
 
     def _repr_html_(self) -> str:
-        from brittle.report.notebook import audit_html
+        from brittle.results.notebook import audit_html
 
         return audit_html(self)

@@ -1,0 +1,41 @@
+"""brittle: did compression make your network easier to break?
+
+The names below are imported on first use, so that `import brittle` (and `brittle --help`) does not load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from brittle.api import audit, lipschitz, structure
+    from brittle.errors import BrittleError
+    from brittle.models.file import load, save
+    from brittle.models.pixels import Pixels
+    from brittle.results.audit import Audit
+
+_HOME = {
+    "Audit": "brittle.results.audit",
+    "BrittleError": "brittle.errors",
+    "Pixels": "brittle.models.pixels",
+    "audit": "brittle.api",
+    "lipschitz": "brittle.api",
+    "load": "brittle.models.file",
+    "save": "brittle.models.file",
+    "structure": "brittle.api",
+}
+
+__all__ = ["Audit", "BrittleError", "Pixels", "__version__", "audit", "lipschitz", "load", "save", "structure"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'brittle' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

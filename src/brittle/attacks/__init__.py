@@ -1,0 +1,1 @@
+"""Attacks: searches for perturbations inside a threat that change a model's answer."""

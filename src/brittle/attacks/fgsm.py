@@ -1,0 +1,48 @@
+"""The fast gradient method: one full step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from brittle.attacks.frozen import frozen
+from brittle.attacks.gradient import direction, input_gradient
+from brittle.attacks.losses import LOSSES
+from brittle.attacks.room import check_samples, move, search_ball
+from brittle.attacks.settings import check_loss
+from brittle.threats import Ball
+
+
+@dataclass(frozen=True)
+class FGSM:
+    """`x + epsilon * steepest(gradient)` from x itself (Goodfellow et al. 2015, section 4).
+
+    The sign of the gradient for l_inf, the normalised gradient for l_2. `loss` is a name in `LOSSES`.
+
+    Raises:
+        UsageError: a loss that is not in `LOSSES`.
+    """
+
+    loss: str = "ce"
+
+    def __post_init__(self) -> None:
+        check_loss(self.loss)
+
+    @property
+    def name(self) -> str:
+        """ "fgsm"."""
+        return "fgsm"
+
+    @property
+    def cost(self) -> int:
+        """One gradient."""
+        return 1
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Ball, *, indices: Tensor, seed: int) -> Tensor:
+        """Adversarial candidates (b, *shape), whatever `indices` and `seed`; raises what `PGD` raises."""
+        check_samples(x, y, indices)
+        ball = search_ball(threat, x)
+        with frozen(model):
+            _, _, gradient = input_gradient(model, x, y, LOSSES[self.loss])
+        return move(x, x + ball.epsilon * ball.steepest(direction(gradient)), ball)

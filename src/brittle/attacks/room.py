@@ -1,0 +1,58 @@
+"""Where an attack may search: checked samples, and the ball that survives rounding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from brittle.errors import DataError, UsageError
+from brittle.threats import Ball, in_box, inner
+
+# What float64 arithmetic can add to a projected perturbation, relative to the radius.
+_FLOAT64_SLACK = 1e-9
+
+
+def check_samples(x: Tensor, y: Tensor, indices: Tensor) -> None:
+    """Refuse samples an attack cannot work on.
+
+    Expected: x (n, *shape) pixels in [0, 1], y (n,) int64 labels, indices (n,) int64 positions in the data set.
+
+    Raises:
+        UsageError: pixels that are neither float32 nor float64.
+        DataError: no samples, lengths that differ, labels or indices of another type, pixels outside [0, 1] or not
+            finite.
+    """
+    if x.dtype not in (torch.float32, torch.float64):
+        raise UsageError(f"expected float32 or float64 pixels, got {x.dtype}: convert them with x.float()")
+    if x.dim() < 2 or len(x) == 0:
+        raise DataError(f"expected pixels of shape (n, ...) with n >= 1, got {tuple(x.shape)}: give a batch of samples")
+    if y.dtype != torch.int64 or y.shape != (len(x),):
+        raise DataError(f"expected {len(x)} int64 labels, one per sample, got {y.dtype} of shape {tuple(y.shape)}")
+    if indices.dtype != torch.int64 or indices.shape != (len(x),):
+        raise DataError(
+            f"expected {len(x)} int64 indices, one per sample, got {indices.dtype} of shape {tuple(indices.shape)}"
+        )
+    low, high = float(x.min()), float(x.max())
+    if not (low >= 0.0 and high <= 1.0):  # False for NaN too
+        raise DataError(f"expected pixels in [0, 1], got [{low:g}, {high:g}]: put normalisation inside the model")
+
+
+def search_ball(threat: Ball, x: Tensor) -> Ball:
+    """The ball to search for samples x (b, *shape): points of it, added to x and rounded, stay inside `threat`.
+
+    Raises:
+        UsageError: the radius is too small for the pixels' number format.
+    """
+    if x.dtype == torch.float64:
+        return type(threat)(threat.epsilon * (1 - _FLOAT64_SLACK))  # type: ignore[call-arg]
+    smaller = inner(threat, x[0].numel())
+    if smaller.epsilon <= threat.epsilon * 0.5:  # where `inner` gives up on subtracting the rounding
+        raise UsageError(
+            f"epsilon {threat.epsilon:g} is too small for float32 pixels in {threat.norm}: use float64 or a larger one"
+        )
+    return smaller
+
+
+def move(x: Tensor, towards: Tensor, ball: Ball) -> Tensor:
+    """The point of ball and box near `towards`, (b, *shape): project on the ball around x, then clamp to the box."""
+    return in_box(x, ball.project(towards - x))

@@ -1,0 +1,1 @@
+"""The audit: model + data -> everything measured, in one record."""

@@ -1,0 +1,151 @@
+"""One model through the whole audit, in the order of the design: layers, bounds, brackets."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+
+import torch
+from torch import nn
+
+import brittle
+from brittle.attacks.table import effort_named
+from brittle.auditing.forecast import forecast_seconds
+from brittle.auditing.options import AuditOptions
+from brittle.auditing.prepare import choose_dtype, twin
+from brittle.auditing.robustness import measure
+from brittle.bounds.jacobian import largest_jacobian_norms
+from brittle.bounds.ladder import lipschitz_constants
+from brittle.data.dataset import Dataset
+from brittle.errors import ModelError
+from brittle.evaluation.batches import Progress
+from brittle.evaluation.masking import masking_checks
+from brittle.evaluation.model_checks import model_checks
+from brittle.models.recipe import recipe_of
+from brittle.operators.network import Network, read_network
+from brittle.results.audit import SCHEMA, Audit, Check, DataInfo, ModelInfo, Settings
+from brittle.results.layer import LayerStructure
+from brittle.structure.layer import layer_structure
+
+# Samples that preflight and the Jacobian rung look at, and the most classes for which Jacobians are formed.
+_CHECKED = 200
+_JACOBIAN_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to audit, with the name people know it by and notes from loading it."""
+
+    model: nn.Module
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+def audit_one(
+    subject: Subject,
+    data: Dataset,
+    options: AuditOptions,
+    *,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Audit:
+    """Audit one model on the data's test split.
+
+    Raises:
+        DataError, ModelError, UsageError: bad input, before any attack starts.
+        SoundnessError: a certificate was contradicted (a bug of ours).
+    """
+    started = perf_counter()
+    deadline = None if options.time_limit is None else monotonic() + options.time_limit
+    threats = options.threats(data.input_shape[0] if len(data.input_shape) == 3 else 1)
+    split = data.split("test").take(options.samples, options.seed)
+    network = read_network(subject.model, data.input_shape)
+    dtype = choose_dtype(network, options.dtype)
+    model = twin(subject.model, split.x, dtype, options.device)
+    x, y = split.x.to(dtype), split.y
+    attacks = effort_named(options.effort)
+
+    checks = [Check("loading", "warning", note) for note in subject.notes]
+    if any(module.training for module in subject.model.modules()):
+        checks.append(Check("evaluation mode", "warning", "the model came in train mode; it was measured in eval mode"))
+    head = slice(0, min(_CHECKED, len(x)))
+    checks += model_checks(model, x[head], y[head], batch_size=options.batch_size)
+    problems = [check.advice for check in checks if check.verdict == "problem"]
+    if problems:
+        raise ModelError(problems[0])
+    checks += masking_checks(model, x[head], y[head], threats[0], batch_size=options.batch_size, seed=options.seed)
+    if network.why:
+        checks.append(Check("global constants", "warning", f"none for this network: {network.why}"))
+    if progress is not None:
+        seconds = forecast_seconds(model, x, y, threats, attacks, options.batch_size)
+        progress(f"forecast: about {seconds:.0f} s of attacks", 0, 0)
+
+    layers = structure_rows(network, options.k_fraction, progress)
+    jacobians = {}
+    if len(data.classes) <= _JACOBIAN_CLASSES:
+        jacobians = largest_jacobian_norms(model, x[head].to(options.device), options.batch_size)
+    constants = lipschitz_constants(network, layers, options.norms, jacobians)
+    brackets = measure(
+        model,
+        x,
+        y,
+        threats,
+        attacks,
+        constants,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        classes=data.classes,
+        progress=progress,
+        deadline=deadline,
+    )
+    recipe = recipe_of(subject.model)
+    return Audit(
+        schema=SCHEMA,
+        brittle=brittle.__version__,
+        seed=options.seed,
+        model=ModelInfo(
+            subject.name,
+            sum(p.numel() for p in subject.model.parameters()),
+            None if recipe is None else recipe.to_dict(),
+        ),
+        data=DataInfo(data.name, "test", len(split), split.sha256(), data.classes),
+        preflight=tuple(checks),
+        layers=layers,
+        unmeasured=network.unmeasured,
+        bounds={norm: constants[norm].ladder for norm in options.norms},
+        gaps=brackets.gaps,
+        robustness=brackets.robustness,
+        universal=(),
+        directions={},
+        outcomes=brackets.outcomes,
+        examples=brackets.examples,
+        settings=Settings(
+            command,
+            options.effort,
+            options.batch_size,
+            str(dtype).removeprefix("torch."),
+            options.device,
+            torch.__version__,
+            perf_counter() - started,
+        ),
+        comparison=None,
+        verdict=None,
+        partial=not brackets.complete,
+    )
+
+
+def structure_rows(network: Network, k_fraction: float, progress: Progress | None = None) -> tuple[LayerStructure, ...]:
+    """The layer table."""
+    rows = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i, layer in enumerate(network.layers):
+            rows.append(
+                layer_structure(
+                    layer.name, layer.view, k_fraction=k_fraction, on_input=layer.on_input, parameters=layer.parameters
+                )
+            )
+            if progress is not None:
+                progress("layers", i + 1, len(network.layers))
+    return tuple(rows)

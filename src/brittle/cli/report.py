@@ -1,0 +1,22 @@
+"""`brittle report`: a saved audit as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Audit JSON files; a base and its children make one page.")],
+    html: Annotated[Path, typer.Option(help="Where to write the page.")],
+) -> None:
+    """Turn saved audits into one offline HTML page."""
+    from brittle.report.html import write_html
+    from brittle.results.audit import Audit
+    from brittle.results.serialise import read_json
+
+    audits = [Audit.from_dict(read_json(path)) for path in results]
+    write_html(html, audits, title=f"brittle: {audits[-1].model.name}")
+    typer.echo(f"report: {html}", err=True)

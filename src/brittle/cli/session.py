@@ -1,0 +1,73 @@
+"""Loads what an audit command names and runs it: the base first, then each child, all on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brittle.auditing.options import AuditOptions
+from brittle.auditing.run import Subject
+from brittle.auditing.store import audit_kept
+from brittle.compare import compare
+from brittle.data.dataset import Dataset
+from brittle.data.load import load_data
+from brittle.errors import UsageError
+from brittle.evaluation.progress import Progress
+from brittle.models.load import load_model
+from brittle.results.audit import Audit
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """What the user typed: MODEL strings with their weights, the base, DATA."""
+
+    models: tuple[str, ...]
+    weights: tuple[str, ...]
+    against: str | None
+    against_weights: str | None
+    data: str
+    resume: Path | None
+    command: str
+
+
+def run_audits(request: AuditRequest, options: Mapping[str, Any], progress: Progress | None) -> tuple[Audit, ...]:
+    """The base's audit first (if there is a base), then one for each MODEL, compared with the base.
+
+    Everything is loaded and checked before the first measurement.
+    """
+    settings = AuditOptions(**options)
+    data = load_data(request.data)
+    subjects = [_subject(spec, weights, data) for spec, weights in _pairs(request)]
+    audits: list[Audit] = []
+    for subject in subjects:
+        name = subject.name
+
+        def told(stage: str, done: int, total: int, name: str = name) -> None:
+            if progress is not None:
+                progress(f"{name}: {stage}", done, total)
+
+        audit = audit_kept(subject, data, settings, folder=request.resume, command=request.command, progress=told)
+        if request.against is not None and audits and not (audit.partial or audits[0].partial):
+            audit = compare(audits[0], audit, settings.max_drop)
+        audits.append(audit)
+    return tuple(audits)
+
+
+def _pairs(request: AuditRequest) -> list[tuple[str, str | None]]:
+    waiting = list(request.weights)
+    pairs: list[tuple[str, str | None]] = []
+    for spec in request.models:
+        takes = not spec.endswith(".safetensors")
+        pairs.append((spec, waiting.pop(0) if takes and waiting else None))
+    if waiting:
+        raise UsageError(f"--weights {waiting[0]} has no MODEL that takes weights: give one for each architecture")
+    if request.against is not None:
+        pairs.insert(0, (request.against, request.against_weights))
+    return pairs
+
+
+def _subject(spec: str, weights: str | None, data: Dataset) -> Subject:
+    loaded = load_model(spec, weights=weights, input_shape=data.input_shape, classes=len(data.classes))
+    return Subject(loaded.module, loaded.name, loaded.notes)

@@ -1,0 +1,1 @@
+"""Compression of trained networks: real smaller shapes, never masks."""

@@ -1,0 +1,1 @@
+"""The demo: what three ways of compressing a digits network do to its robustness, end to end."""

@@ -1,0 +1,1 @@
+"""Accuracies, their intervals, and checks that the numbers mean what they say."""

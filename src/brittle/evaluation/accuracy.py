@@ -1,0 +1,185 @@
+"""Accuracy on clean, attacked and randomly perturbed inputs, per sample.
+
+Legend: n samples, b a batch of at most `batch_size`. No result depends on the batch size beyond rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import torch
+from torch import Tensor, nn
+
+from brittle.attacks.frozen import frozen
+from brittle.attacks.losses import cross_entropy
+from brittle.attacks.noise import sample_noise
+from brittle.attacks.protocol import Attack
+from brittle.attacks.room import search_ball
+from brittle.errors import UsageError
+from brittle.evaluation.batches import Progress, batches, check_logits, device_of, prepare
+from brittle.results.robustness import AttackStep
+from brittle.threats import Ball, in_box
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What a cascade of attacks left standing.
+
+    Attributes:
+        right: (n,) bool, classified correctly without a perturbation.
+        survived: (n,) bool, right and not broken by any attack: its mean is an upper bound on robust accuracy.
+        x_adv: (n, *shape), the adversarial example, else the try of largest cross-entropy; x itself where the model
+            is wrong already.
+        loss: (n,) the largest cross-entropy (nats) met at x and at the attacks' answers. Attacks stop at the first
+            error, so it is a loose lower bound on the worst loss; `worst_losses` gives a tighter one.
+        steps: accuracy left after each attack, in order.
+        complete: False when the deadline cut the cascade short; the last step is then named "... (stopped)".
+    """
+
+    right: Tensor
+    survived: Tensor
+    x_adv: Tensor
+    loss: Tensor
+    steps: tuple[AttackStep, ...]
+    complete: bool
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all n samples that survived."""
+        return float(self.survived.double().mean())
+
+
+def clean_right(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Whether each sample is classified correctly, (n,) bool, and its logits (n, classes), on the samples' device.
+
+    Args:
+        model: pixels (b, *shape) in [0, 1] -> logits (b, classes); evaluated in evaluation mode.
+        x: pixels (n, *shape), float32 or float64.
+        y: labels (n,), int64.
+        batch_size: the most samples the model sees at once.
+
+    Raises:
+        UsageError, DataError: batch size or samples that cannot be used.
+        ModelError: logits that are not finite scores (b, classes).
+    """
+    rows = prepare(x, y, None, batch_size)
+    device = device_of(model, x)
+    with frozen(model), torch.no_grad():
+        logits = torch.cat(
+            [check_logits(model(x[part].to(device)), y[part]).to(x.device) for part in batches(rows, batch_size)]
+        )
+    return logits.argmax(1) == y, logits
+
+
+def attack_survivors(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: Ball,
+    attacks: Sequence[Attack],
+    *,
+    batch_size: int,
+    seed: int,
+    indices: Tensor | None = None,
+    progress: Progress | None = None,
+    deadline: float | None = None,
+) -> Attacked:
+    """Run the attacks in order, each on the samples that stood up to those before it.
+
+    A sample counts as broken when the model, asked again, misclassifies the attack's answer.
+
+    Args:
+        model, x, y, batch_size: as in `clean_right`.
+        threat: the ball; each answer of an attack is checked against ball and box in float64.
+        attacks: for example `EFFORTS["standard"]`.
+        seed: of all randomness.
+        indices: positions of the samples in their data set, (n,) int64; 0 ... n - 1 by default. A part of a data set
+            gets the same random numbers as within the whole when its positions are given.
+        progress: told after each batch.
+        deadline: a reading of `time.monotonic()` after which no further batch is attacked.
+
+    Raises:
+        UsageError, DataError, ModelError: as `clean_right`; UsageError also for an attack that leaves ball or box.
+    """
+    positions = prepare(x, y, indices, batch_size)
+    search_ball(threat, x)  # refuses a radius below the pixels' resolution before any work
+    device = device_of(model, x)
+    steps: list[AttackStep] = []
+    with frozen(model):
+        right, logits = clean_right(model, x, y, batch_size)
+        survived, x_adv, loss = right.clone(), x.detach().clone(), cross_entropy(logits, y).to(x.dtype)
+        for attack in attacks:
+            rows = survived.nonzero()[:, 0]
+            done, stopped = 0, False
+            for part in batches(rows, batch_size):
+                if deadline is not None and monotonic() >= deadline:
+                    stopped = True
+                    break
+                centre, label = x[part].to(device), y[part].to(device)
+                answer = attack(model, centre, label, threat, indices=positions[part], seed=seed).detach()
+                _check_inside(attack.name, centre, answer, threat)
+                with torch.no_grad():
+                    logits = model(answer)
+                value = cross_entropy(logits, label).to(loss)
+                broken = (logits.argmax(1) != label).to(x.device)
+                better = broken | (value > loss[part])
+                x_adv[part[better]] = answer.to(x)[better]
+                loss[part] = torch.fmax(loss[part], value)
+                survived[part] = ~broken
+                done += len(part)
+                if progress is not None:
+                    progress(attack.name, done, len(rows))
+            name = f"{attack.name} (stopped)" if stopped else attack.name
+            steps.append(AttackStep(name, float(survived.double().mean())))
+            if stopped:
+                return Attacked(right, survived, x_adv, loss, tuple(steps), complete=False)
+    return Attacked(right, survived, x_adv, loss, tuple(steps), complete=True)
+
+
+def noise_right(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: Ball,
+    *,
+    batch_size: int,
+    seed: int,
+    draws: int = 1,
+    indices: Tensor | None = None,
+) -> Tensor:
+    """Whether each sample is classified correctly under random perturbations of full length, (draws, n) bool.
+
+    The control of an attack: corners of the l_inf ball, or the l_2 sphere, clamped to the pixel box (which shortens
+    some perturbations). Row d is one draw for every sample.
+
+    Raises:
+        UsageError, DataError, ModelError: as `attack_survivors`; UsageError also for draws < 1.
+    """
+    if draws < 1:
+        raise UsageError(f"expected draws >= 1, got {draws}")
+    positions = prepare(x, y, indices, batch_size)
+    ball = search_ball(threat, x)
+    device = device_of(model, x)
+    right = torch.empty(draws, len(x), dtype=torch.bool, device=x.device)
+    with frozen(model), torch.no_grad():
+        for draw in range(draws):
+            for part in batches(torch.arange(len(x), device=x.device), batch_size):
+                noise = sample_noise(seed, positions[part], x.shape[1:], f"noise/{draw}", dtype=x.dtype, device=device)
+                logits = check_logits(model(in_box(x[part].to(device), ball.sphere(noise))), y[part])
+                right[draw, part] = logits.argmax(1).to(x.device) == y[part]
+    return right
+
+
+def _check_inside(name: str, x: Tensor, x_adv: Tensor, threat: Ball) -> None:
+    """An answer outside the threat would be a false alarm, or contradict a certificate that holds."""
+    if x_adv.shape != x.shape:
+        raise UsageError(f"attack {name} must return shape {tuple(x.shape)}, got {tuple(x_adv.shape)}")
+    length = float(threat.length(x_adv.double() - x.double()).max())
+    low, high = float(x_adv.min()), float(x_adv.max())
+    if not (length <= threat.epsilon and low >= 0.0 and high <= 1.0):
+        raise UsageError(
+            f"attack {name} left the threat: {threat.norm} length {length:.9g} for epsilon {threat.epsilon:.9g}, "
+            f"pixels in [{low:.9g}, {high:.9g}]: project its answers, with a margin for rounding"
+        )

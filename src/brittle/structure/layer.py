@@ -1,0 +1,91 @@
+"""One row of the layer table: what a layer's matrix looks like, and how large its operator norms are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from brittle.errors import UsageError
+from brittle.operators.linear import DenseView
+from brittle.operators.norms import OPERATOR_NORMS
+from brittle.operators.view import LinearView
+from brittle.results.layer import LayerStructure, Neuron, PerNorm, Spectral
+from brittle.structure.compressibility import beta, beta_mean, count, residual, smallest_k
+from brittle.structure.decomposition import theorem31
+from brittle.structure.rank import effective_rank, singular_values, stable_rank
+from brittle.structure.sparsity import pq_index
+
+CURVE_POINTS = 256
+_TOLERANCE = 0.05
+
+
+def layer_structure(
+    name: str, view: LinearView, *, k_fraction: float = 0.1, on_input: bool = True, parameters: int
+) -> LayerStructure:
+    """Compressibility, ranks, norms and Theorem 3.1 of one layer.
+
+    Residuals and spreads are taken at `k = ceil(k_fraction * length)`, q = 1, of the row l_1 norms (neurons) and of the
+    singular values (spectral) of the structure matrix `view.matrix()` (h, d). With `on_input` the norms are those of T
+    on its real input (l_inf -> l_inf, l_2 -> l_2), else of the structure matrix.
+
+    Raises:
+        UsageError: `k_fraction` outside (0, 1].
+    """
+    if not 0 < k_fraction <= 1:
+        raise UsageError(f"k must be a fraction in (0, 1] of a layer's neurons, got {k_fraction!r}")
+    w = view.matrix()
+    sigma = singular_values(w)
+    nu = w.abs().sum(1)
+    measured: LinearView = view if on_input else DenseView(w)
+    norms = {p: norm(measured) for p, norm in OPERATOR_NORMS.items()}
+    frobenius = float(torch.linalg.vector_norm(w / _largest(w))) * _largest(w)
+    ratio = {p: bound.value / frobenius if frobenius else 0.0 for p, bound in norms.items()}
+    return LayerStructure(
+        name=name,
+        kind=view.kind,
+        shape=tuple(w.shape),
+        parameters=parameters,
+        frobenius=frobenius,
+        neuron=_neuron(nu, k_fraction),
+        spectral=_spectral(sigma, k_fraction),
+        norms=norms,
+        structure=PerNorm(ratio["linf"], ratio["l2"]),
+        scale=frobenius,
+        theorem31=theorem31(w, sigma),
+        on_input=on_input,
+        row_norms=thinned(nu),
+        singular_values=thinned(sigma),
+    )
+
+
+def thinned(values: Tensor, points: int = CURVE_POINTS) -> tuple[float, ...]:
+    """The values from the largest down, at most `points` of them evenly by rank, first and last included."""
+    ordered = values.sort(descending=True).values
+    if len(ordered) > points:
+        ordered = ordered[torch.linspace(0, len(ordered) - 1, points, dtype=torch.float64).round().long()]
+    return tuple(ordered.tolist())
+
+
+def _largest(w: Tensor) -> float:
+    return float(w.abs().max()) or 1.0
+
+
+def _neuron(nu: Tensor, k_fraction: float) -> Neuron:
+    k = count(k_fraction, len(nu))
+    keep = smallest_k(nu, _TOLERANCE) / len(nu)
+    return Neuron(1, k, residual(nu, k), beta(nu, k), beta_mean(nu, k), pq_index(nu), keep)
+
+
+def _spectral(sigma: Tensor, k_fraction: float) -> Spectral:
+    k = count(k_fraction, len(sigma))
+    return Spectral(
+        q=1,
+        k=k,
+        epsilon=residual(sigma, k),
+        beta=beta(sigma, k),
+        beta_mean=beta_mean(sigma, k),
+        pq_index=pq_index(sigma),
+        effective_rank=effective_rank(sigma),
+        stable_rank=stable_rank(sigma),
+        rank_at_5pct=smallest_k(sigma, _TOLERANCE),
+    )

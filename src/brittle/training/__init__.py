@@ -1,0 +1,1 @@
+"""Training. Everything random comes from an explicit seed; the test split is never read."""
