@@ -241,6 +241,7 @@ def _paired(outcomes: Outcomes, norm: str, e: float) -> Paired:
         drop(f"noise:{key}")[1], ratio, int((change > 0).sum()), int((change < 0).sum()),
         max(N, math.ceil((196 * float(change.std())) ** 2)),
         {label: 100 * float(change[labels == i].mean()) for i, label in enumerate(CLASSES)},
+        9876,
     )  # fmt: skip
 
 

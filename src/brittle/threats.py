@@ -20,7 +20,9 @@ _HALF_ULP = 2.0**-24
 class Ball(Protocol):
     """All perturbations of length at most `epsilon` in one norm."""
 
-    epsilon: float
+    @property
+    def epsilon(self) -> float:
+        """The radius, pixel units."""
 
     @property
     def norm(self) -> str:

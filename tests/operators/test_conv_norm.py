@@ -44,7 +44,9 @@ def test_extreme_weights_neither_vanish_nor_overflow(name: str, scale: float, mo
 
 
 @pytest.mark.parametrize(("n", "k", "sides"), [(2, 3, (1, 1)), (3, 3, (2, 0)), (3, 3, (0, 2)), (5, 5, (2, 2))])
-def test_small_maps_where_a_ring_without_extra_points_would_be_too_small(n: int, k: int, sides: tuple[int, int]) -> None:
+def test_small_maps_where_a_ring_without_extra_points_would_be_too_small(
+    n: int, k: int, sides: tuple[int, int]
+) -> None:
     for seed in range(60):  # among these seeds the ring of n points is 6 to 94 % too low for some
         view = ConvView(normal(1, 1, k, seed=seed), (1, n), padding=(sides,))
         truth = float(torch.linalg.matrix_norm(dense_convolution(view), 2))

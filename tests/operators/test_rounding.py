@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import fsum, inf, sqrt
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brittle.errors import ModelError
@@ -30,6 +31,7 @@ def test_gamma_is_highams_constant_and_infinite_beyond_its_range() -> None:
     assert gamma(2.0**53) == inf
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e300), min_size=1, max_size=50))
 def test_above_and_below_enclose_the_exact_sum(values: list[float]) -> None:
     running = 0.0
@@ -80,6 +82,20 @@ def test_gram_sandwich_holds_the_norm_of_a_constant_matrix(h: int, d: int, scale
     truth = scale * int(sqrt(h * d))  # ||1 1^t|| = sqrt(h d), a whole number here
     assert lower <= truth <= upper
     assert upper - lower <= 1e-11 * truth + 1e-322
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_gram_sandwich_holds_the_exact_norm_of_integer_rank_one_matrices(seed: int) -> None:
+    a, b = (normal(n, seed=seed + n).mul(1e5).round() for n in (60, 300))
+    lower, upper = gram_sandwich(a[:, None] * b)
+    exact = sum(int(v) ** 2 for v in a) * sum(int(v) ** 2 for v in b)  # ||a b^t||_2^2 = |a|^2 |b|^2
+    assert Fraction(lower) ** 2 <= exact <= Fraction(upper) ** 2
+
+
+def test_gram_margin_is_at_least_highams_bound_for_the_products() -> None:
+    lower, upper = gram_sandwich(torch.ones(4, 400, dtype=torch.float64))
+    assert upper >= 40 * (1 + gamma(400))
+    assert lower <= 40 * (1 - gamma(400))
 
 
 @pytest.mark.parametrize("n", [2, 16, 256])

@@ -47,7 +47,7 @@ def test_brittle_speaks_of_the_surest_drop_and_the_others_of_the_least_sure() ->
 
 
 def test_next_steps_fit_the_verdict() -> None:
-    assert "--samples" in " ".join(card(made_audit("neuron-pruned")).next_steps)
+    assert "--samples 9876" in " ".join(card(made_audit("neuron-pruned")).next_steps)
     assert "conv2" in " ".join(card(made_audit("low-rank")).next_steps)
     assert "shipping" in " ".join(card(made_audit("narrow")).next_steps)
     assert "--against" in " ".join(card(made_audit("original")).next_steps)

@@ -26,7 +26,7 @@ from brittle.models.recipe import recipe_of
 from brittle.operators.network import Network, read_network
 from brittle.results.audit import SCHEMA, Audit, Check, DataInfo, ModelInfo, Settings
 from brittle.results.layer import LayerStructure
-from brittle.structure.layer import layer_structure
+from brittle.compressibility.layer import layer_structure
 
 # Samples that preflight and the Jacobian rung look at, and the most classes for which Jacobians are formed.
 _CHECKED = 200

@@ -52,7 +52,6 @@ def _plan(model: nn.Module) -> list[int]:
     inside: set[nn.Module] = set()
     for module in model.modules():
         if isinstance(module, _LAYERS) and module not in inside:
-            low = isinstance(module, LowRankLinear | LowRankConv2d)
-            plan.append(module.first.weight.shape[0] if low else 0)  # type: ignore[union-attr, index]
+            plan.append(module.first.weight.shape[0] if isinstance(module, LowRankLinear | LowRankConv2d) else 0)
             inside.update(module.modules())
     return plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from brittle.files import replacing
 
 Arrays = dict[str, NDArray[np.uint8]]
 
@@ -51,16 +52,9 @@ def _read(path: Path, names: tuple[str, ...]) -> Arrays | None:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    unfinished: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
-            unfinished = Path(file.name)
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(unfinished, path)
-        unfinished = None
     except OSError:
         pass  # full disk or read-only home: the arrays are in memory, the next run decodes again
-    finally:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import safetensors
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from brittle.errors import ModelError
+from brittle.files import replacing
 from brittle.models.fit import check_finite
 from brittle.models.messages import first_line
 from brittle.models.recipe import Recipe, build, recipe_of, skeleton
@@ -40,16 +40,13 @@ def save(model: nn.Module, path: str | Path) -> None:
         )
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     _check(state, recipe, "the model")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(state, temporary, metadata={"format": "pt", _KEY: json.dumps(recipe.to_dict())})
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            save_file(state, temporary, metadata={"format": "pt", _KEY: json.dumps(recipe.to_dict())})
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(
             f"cannot write {path} ({first_line(error)}): choose a folder that exists and can be written"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> nn.Module:

@@ -24,8 +24,8 @@ def lanczos_lower(view: LinearView, above_all: float, steps: int = 24, seed: int
 def rayleigh_lower(view: LinearView, v: Tensor, above_all: float) -> float:
     """`||T v||_2 / ||v||_2` for v (1, *in_shape), less its rounding.
 
-    `||fl(T v) - T v||_2 <= gamma(terms) M ||v||_2`, where `above_all` bounds M, the l_2 norm of the products' magnitudes:
-    `|| |T| ||_2`, or more where T's entries are sums that cancel.
+    `||fl(T v) - T v||_2 <= gamma(terms) M ||v||_2`, where `above_all` bounds M, the l_2 norm of the magnitudes of
+    all products: `|| |T| ||_2`, or more where T's entries are sums that cancel.
     """
     length = float(v.norm())
     if length == 0.0:

@@ -15,8 +15,8 @@ from torch import Tensor, fx
 from brittle.operators.graph import Node, Op
 from brittle.operators.view import LinearView
 
-# Samples in the traced batch: a size that no layer is likely to have, so a mixed-up batch dimension shows.
-BATCH = 3
+# Samples in the traced batch: a prime that few layers have as a size, so a mixed-up batch dimension shows.
+BATCH = 13
 
 
 class Unreadable(Exception):
@@ -25,15 +25,21 @@ class Unreadable(Exception):
 
 @dataclass
 class Program:
-    """A model's exported program while it is being read."""
+    """A model's exported program while it is being read.
+
+    `used` maps a label to the parameters its node holds: of a weight its layer's name, else a module's name.
+    `weights` lists every weight met, even where the graph is opaque.
+    """
 
     constants: dict[str, Tensor]
     parameter_names: dict[str, str]
     nodes: list[Node] = field(default_factory=list)
     index: dict[fx.Node, int] = field(default_factory=dict)
     fixed: dict[fx.Node, Tensor] = field(default_factory=dict)
-    used: dict[str, list[str]] = field(default_factory=dict)  # module name -> parameters its views hold
-    weights: list[tuple[str, LinearView]] = field(default_factory=list)  # every weight met, even where the graph is opaque
+    origins: dict[fx.Node, list[str]] = field(default_factory=dict)
+    used: dict[str, list[str]] = field(default_factory=dict)
+    weights: list[tuple[str, LinearView]] = field(default_factory=list)
+    labels: dict[str, fx.Node] = field(default_factory=dict)
 
     def is_value(self, argument: object) -> bool:
         """Whether an argument is a tensor that depends on the input."""
@@ -43,7 +49,7 @@ class Program:
         """An argument that does not depend on the input, as a float64 tensor."""
         if isinstance(argument, fx.Node):
             found = self.fixed.get(argument)
-            return found.detach().double() if found is not None and found.is_floating_point() else found
+            return None if found is None else found.detach().to(torch.float64)
         if isinstance(argument, int | float):
             return torch.tensor(float(argument), dtype=torch.float64)
         return None
@@ -53,14 +59,34 @@ class Program:
         assert isinstance(argument, fx.Node)
         return self.nodes[self.index[argument]].shape
 
+    def fix(self, node: fx.Node, value: Tensor, origins: list[str]) -> None:
+        """Remember a tensor that does not depend on the input, and the parameters it is made from."""
+        self.fixed[node] = value
+        self.origins[node] = origins
+
+    def label(self, weight: object, module: str) -> str:
+        """A name for the layer of a weight: its parameter's ("fc1" for "fc1.weight"), else the module's.
+
+        No two weights share one: a second one of the same module gets a number.
+        """
+        base = module
+        if isinstance(weight, fx.Node) and weight.name in self.parameter_names:
+            base = self.parameter_names[weight.name].removesuffix(".weight")
+        name, count = base, 1
+        while isinstance(weight, fx.Node) and self.labels.setdefault(name, weight) is not weight:
+            count += 1
+            name = f"{base}#{count}"
+        return name
+
     def note(self, name: str, *arguments: object) -> None:
-        """Remember that the parameters among the arguments belong to the module `name`."""
+        """Remember that the parameters behind the arguments belong to the node `name`."""
         for argument in arguments:
-            if isinstance(argument, fx.Node) and argument.name in self.parameter_names:
-                self.used.setdefault(name, []).append(self.parameter_names[argument.name])
+            if isinstance(argument, fx.Node):
+                self.used.setdefault(name, []).extend(self.origins.get(argument, []))
 
 
-Handler = Callable[[Program, fx.Node, str], tuple[Op, tuple[fx.Node, ...]]]
+Reading = tuple[Op, tuple[fx.Node, ...]]
+Handler = Callable[[Program, fx.Node, str], Reading]
 
 
 def operator_name(node: fx.Node) -> str:
@@ -69,14 +95,30 @@ def operator_name(node: fx.Node) -> str:
     return target.rsplit(".", 1)[0].removesuffix("_") if target.startswith("aten.") else target
 
 
-def functional(node: fx.Node) -> Callable[..., Tensor]:
-    """The operator as a function that leaves its input alone."""
+def in_place(node: fx.Node) -> bool:
+    """Whether the operator overwrites its first argument."""
     target = str(node.target)
-    if target.startswith("aten.") and target.rsplit(".", 1)[0].endswith("_"):
+    return target.startswith("aten.") and target.rsplit(".", 1)[0].endswith("_")
+
+
+def functional(node: fx.Node) -> Callable[..., Tensor]:
+    """The operator as a function that leaves its input alone, all other arguments set.
+
+    Raises:
+        Unreadable: another argument is a tensor.
+    """
+    rest, named = node.args[1:], dict(node.kwargs)
+    others: list[fx.Node] = []
+    fx.map_arg((rest, named), others.append)
+    if others:
+        raise Unreadable(f"the operator {operator_name(node)} with settings that are tensors")
+    target = node.target
+    if in_place(node):
         packet = getattr(torch.ops.aten, operator_name(node).removeprefix("aten."))
-        return getattr(packet, target.rsplit(".", 1)[1])  # type: ignore[no-any-return]
-    assert callable(node.target)
-    return node.target
+        target = getattr(packet, str(node.target).rsplit(".", 1)[1])
+    assert callable(target)
+    function = target
+    return lambda x: function(x, *rest, **named)
 
 
 def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
@@ -84,6 +126,19 @@ def argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
     if position < len(node.args):
         return node.args[position]
     return node.kwargs.get(name, default)
+
+
+def value_of(node: fx.Node) -> fx.Node:
+    """The operator's first argument, a tensor."""
+    first = node.args[0]
+    assert isinstance(first, fx.Node)
+    return first
+
+
+def pair(value: Any, count: int = 2) -> tuple[int, ...]:
+    """One number for every axis, or the numbers themselves."""
+    values = tuple(int(v) for v in value) if isinstance(value, list | tuple) else (int(value),)
+    return values * count if len(values) == 1 else values
 
 
 def sample_shape(node: fx.Node) -> tuple[int, ...]:
@@ -101,6 +156,10 @@ def per_sample(constant: Tensor, shape: tuple[int, ...]) -> Tensor:
             raise Unreadable("a constant of the batch's size")
         constant = constant[0]
     constant = constant.reshape((1,) * (len(shape) - constant.dim()) + tuple(constant.shape))
-    if torch.broadcast_shapes(constant.shape, shape) != torch.Size(shape):
+    try:
+        fits = torch.broadcast_shapes(constant.shape, shape) == torch.Size(shape)
+    except RuntimeError:
+        fits = False
+    if not fits:
         raise Unreadable("a constant that broadcasts the value")
     return constant

@@ -130,11 +130,7 @@ def _steps(audit: Audit, pair: Paired, word: Word) -> tuple[str, ...]:
         )
     steps = []
     if word == UNDECIDED:
-        steps.append(
-            f"Measure more samples: {fmt.count(pair.samples_for_1_point)} would narrow the interval to ±1 point "
-            f"(`--samples {pair.samples_for_1_point}`)."
-        )
-        return tuple(steps)
+        return (_more_samples(pair),)
     if pair.drop_points > 0 and pair.clean_drop_points >= 0.7 * pair.drop_points:
         steps.append("Most of the drop is there on clean inputs already: fine-tune first, then audit again.")
     elif pair.drop_points > 0 and pair.noise_drop_points >= 0.5 * pair.drop_points:
@@ -144,8 +140,17 @@ def _steps(audit: Audit, pair: Paired, word: Word) -> tuple[str, ...]:
     grown = _grown_layer(audit, pair.norm)
     if grown is not None:
         steps.append(grown)
-    steps.append("Compress again with `brittle compress --robust`, or keep a larger fraction, and compare.")
+    steps.append("Keep a larger fraction, or reach the size in another way, and audit both against the same base.")
     return tuple(steps)
+
+
+def _more_samples(pair: Paired) -> str:
+    if pair.samples_to_decide is not None:
+        return (
+            f"Measure more samples: about {fmt.count(pair.samples_to_decide)} would decide, if the drop stays what it is "
+            f"(`--samples {pair.samples_to_decide}`)."
+        )
+    return f"Measure more samples: {fmt.count(pair.samples_for_1_point)} would narrow the interval to ±1 point."
 
 
 def _grown_layer(audit: Audit, norm: str) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from brittle.errors import UsageError
+from brittle.files import write_text
 from brittle.report.embed import json_for_script, prose, static
 from brittle.report.page import context
 from brittle.results.audit import Audit
@@ -47,32 +46,9 @@ def render_html(audits: Sequence[Audit], *, title: str, intro: str | None = None
 
 
 def write_html(path: str | Path, audits: Sequence[Audit], *, title: str, intro: str | None = None) -> Path:
-    """`render_html` into a file. It is written beside the target and renamed, so no half page is ever left behind.
+    """`render_html` into a file, whole or not at all.
 
     Raises:
         UsageError: no audits were given, or the target's folder does not exist or cannot be written.
     """
-    target = Path(path)
-    text = render_html(audits, title=title, intro=intro)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {target}: {error.strerror}; choose a folder that exists and is writable"
-        ) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise UsageError(f"cannot write {target}: {error.strerror}; choose a file that can be written") from error
-    return target
-
-
-def _umask() -> int:
-    """The process's umask: mkstemp makes private files, a report should be as readable as any other file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return write_text(path, render_html(audits, title=title, intro=intro))

@@ -72,7 +72,7 @@ def _threat_case(suite: ElementTree.Element, audit: Audit, pair: Paired) -> None
         failure = ElementTree.SubElement(case, "failure", type="brittle", message=numbers)
         failure.text = (
             f"Robust accuracy {fmt.percent(pair.base_robust)} -> {fmt.percent(pair.robust)}; clean drop "
-            f"{fmt.points(pair.clean_drop_points)} points. Compress less, or compress again with --robust."
+            f"{fmt.points(pair.clean_drop_points)} points. Keep a larger fraction, or reach the size in another way."
         )
     elif word == UNDECIDED:
         message = f"undecided: {numbers}; {fmt.count(pair.samples_for_1_point)} samples would give ±1 point"

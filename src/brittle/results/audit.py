@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from brittle.results.bounds import Gap, Ladder
 from brittle.results.layer import LayerStructure, Unmeasured
 from brittle.results.robustness import Example, Outcomes, Robustness, Universal
 
-SCHEMA = "brittle.audit/1"
+SCHEMA: Final = "brittle.audit/1"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Verdict:
 class Audit:
     """Everything measured about one model on one data set; `comparison` and `verdict` only with a base."""
 
-    schema: str
+    schema: Literal["brittle.audit/1"]
     brittle: str
     seed: int
     model: ModelInfo

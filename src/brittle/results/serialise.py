@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +13,14 @@ from brittle.errors import DataError
 T = TypeVar("T")
 
 
-@cache
-def _adapter(cls: type) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    """Making an adapter walks all annotations, so each record class gets one."""
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
 
 
 def to_dict(record: object) -> dict[str, Any]:
@@ -32,7 +36,8 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
         DataError: a field is missing or has another type; the message names the first one.
     """
     try:
-        return _adapter(cls).validate_python(values)  # type: ignore[no-any-return]
+        record: T = _adapter(cls).validate_python(values)
+        return record
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -40,7 +45,7 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
 
 
 def json_schema(cls: type) -> dict[str, Any]:
-    """The JSON Schema of a record class."""
+    """The JSON Schema of a record class, as `to_dict` writes it."""
     return _adapter(cls).json_schema(mode="serialization")
 
 
@@ -56,11 +61,18 @@ def read_json(path: str | Path) -> dict[str, Any]:
         DataError: the file is missing, is not JSON, or holds no object.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}; expected a JSON file written by `brittle audit --json`") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, IsADirectoryError) as error:
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror}): give a JSON file that can be read") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested beyond reason
         raise DataError(f"{path} is not a JSON file ({error}); expected one written by `brittle audit --json`") from None
     if not isinstance(values, dict):
         raise DataError(f"{path} holds a {type(values).__name__}, expected an object written by `brittle audit --json`")
     return values
+
+
+def _refuse(constant: str) -> None:
+    """Python's reader takes NaN and Infinity, JSON does not."""
+    raise ValueError(f"{constant} is no JSON number")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
-SUMMARY_SCHEMA = "brittle.summary/1"
+SUMMARY_SCHEMA: Final = "brittle.summary/1"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class NetSummary:
 class Summary:
     """All nets of a demo run; `samples` test images were attacked for each of `seeds`."""
 
-    schema: str
+    schema: Literal["brittle.summary/1"]
     nets: tuple[NetSummary, ...]
     report: str
     samples: int

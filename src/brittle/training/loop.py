@@ -65,7 +65,7 @@ def fit(
                     f"({budget.learning_rate:g})"
                 )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
         score = _score(model, validation)

@@ -23,7 +23,7 @@ def count(fraction: float, length: int) -> int:
     """
     if not 0 < fraction <= 1 or length < 1:
         raise UsageError(f"k needs a fraction in (0, 1] of a length >= 1, got {fraction!r} of {length}")
-    # 0.1 * 70 is 7.000000000000001 in float64: it means 7.
+    # 0.07 * 100 is 7.000000000000001 in float64: it means 7.
     return min(length, max(1, ceil(fraction * length - 1e-9)))
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from brittle.errors import UsageError
 from brittle.operators.rounding import above, below, scaled_back, unit_scaled
 from brittle.results.layer import Theorem31
-from brittle.structure.rank import singular_values
+from brittle.compressibility.rank import singular_values
 
 _CHUNK_ENTRIES = 2**21
 

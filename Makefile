@@ -1,0 +1,47 @@
+# Everything a newcomer runs. The virtual environment is made on first use and refreshed when the packaging changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Two OpenMP pools on two cores slow small linear algebra down; workers are processes instead.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test slow lint types docs bench clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+demo: $(VENV)/.installed  ## train, compress in three ways, audit; report in demo/report.html
+	$(BIN)/brittle demo
+
+test: $(VENV)/.installed-dev  ## the whole suite but the slow marker
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+
+slow: $(VENV)/.installed-dev  ## the long tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs  ## the site, strictly
+	$(BIN)/mkdocs build --strict --quiet --site-dir site
+
+bench: $(VENV)/.installed-dev
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo site build dist
