@@ -25,30 +25,63 @@ def compare(base: Audit, child: Audit, max_drop: float) -> Audit:
     """`child` with its comparison against `base` and the verdict (rule in the interface: tolerance in points).
 
     Raises:
-        DataError: the audits were made on other samples or radii.
+        DataError: the audits were made on other samples or radii or with another effort, or one was stopped at its time limit.
     """
-    if base.data.sha256 != child.data.sha256:
+    if child.partial:
         raise DataError(
-            f"the audits are of different samples ({base.data.name}, {base.data.samples} and {child.data.name}, "
-            f"{child.data.samples}): audit both models with the same data, samples and seed"
+            f"the audit of {child.model.name} was stopped at its time limit: audit it again with a longer one to compare"
         )
-    by_key = {threat_key(row.norm, row.epsilon): row for row in base.robustness}
-    pairs = []
-    for row in child.robustness:
-        key = threat_key(row.norm, row.epsilon)
-        if key not in by_key:
-            raise DataError(f"the base was not audited at {key}: audit both models with the same norms and radii")
-        pairs.append(_paired(base, child, by_key[key], row, key, max_drop))
+    keys = [threat_key(row.norm, row.epsilon) for row in child.robustness]
+    check_base(base, child.data.sha256, f"{child.data.name}, {child.data.samples}", keys, child.settings.effort)
+    before = {threat_key(row.norm, row.epsilon): row for row in base.robustness}
+    pairs = [
+        _paired(base, child, before[key], row, key, max_drop) for key, row in zip(keys, child.robustness, strict=True)
+    ]
     changes, unmatched = _attribution(base, child)
     comparison = Comparison(base.model, tuple(pairs), changes, unmatched, CAUTION)
     return replace(child, comparison=comparison, verdict=verdict(tuple(pairs), max_drop))
 
 
+def check_base(base: Audit, sha256: str, samples: str, keys: Sequence[str], effort: str) -> None:
+    """Refuse a base that audits of these samples (`samples` in words) at these threats cannot be compared with.
+
+    Raises:
+        DataError: other samples, a threat that the base lacks, attacks of another effort, or a base that was stopped
+            at its time limit.
+    """
+    if base.partial:
+        raise DataError(
+            f"the audit of {base.model.name} was stopped at its time limit: audit it again with a longer one to compare"
+        )
+    if base.data.sha256 != sha256:
+        raise DataError(
+            f"the audits are of different samples ({base.data.name}, {base.data.samples} and {samples}): audit both "
+            "models with the same data, samples and seed"
+        )
+    measured = {threat_key(row.norm, row.epsilon) for row in base.robustness}
+    for key in keys:
+        if key not in measured:
+            raise DataError(f"the base was not audited at {key}: audit both models with the same norms and radii")
+    if base.settings.effort != effort:
+        raise DataError(
+            f"the base was attacked with effort {base.settings.effort!r}, the model with {effort!r}: use the same effort "
+            "for both, or the attack's strength would pass for a change of robustness"
+        )
+
+
 def verdict(pairs: Sequence[Paired], max_drop: float) -> Verdict:
     """Brittle if any threat's paired interval lies above the tolerance, not brittle if all lie below, else undecided."""
     answers = [pair_verdict(pair.interval95, max_drop) for pair in pairs]
-    brittle = True if any(a is True for a in answers) else False if all(a is False for a in answers) else None
-    return Verdict(brittle, tuple(_sentence(p, a, max_drop) for p, a in zip(pairs, answers, strict=True)), max_drop)
+    return Verdict(
+        any_verdict(answers), tuple(_sentence(p, a, max_drop) for p, a in zip(pairs, answers, strict=True)), max_drop
+    )
+
+
+def any_verdict(answers: Sequence[bool | None]) -> bool | None:
+    """All threats together: True if any is True, False if there are some and all are False, else None."""
+    if any(answers):
+        return True
+    return False if answers and all(answer is False for answer in answers) else None
 
 
 def pair_verdict(interval95: tuple[float, float], max_drop: float) -> bool | None:
@@ -66,7 +99,9 @@ def _sentence(pair: Paired, answer: bool | None, max_drop: float) -> str:
     return f"{where}, undecided against {max_drop:g} points on {pair.n} samples; {more}"
 
 
-def pooled_drop(bases: Sequence[Audit], children: Sequence[Audit], key: str, seed: int) -> tuple[float, tuple[float, float]]:
+def pooled_drop(
+    bases: Sequence[Audit], children: Sequence[Audit], key: str, seed: int
+) -> tuple[float, tuple[float, float]]:
     """Mean drop in points over repeats of one method (child i against base i), and its two-level interval.
 
     Raises:
@@ -86,7 +121,9 @@ def outcomes(audit: Audit, key: str) -> NDArray[np.bool_]:
         DataError: the audit has no such outcomes.
     """
     if key not in audit.outcomes.right:
-        raise DataError(f"the audit of {audit.model.name} has no outcomes {key!r}: it holds {', '.join(audit.outcomes.right)}")
+        raise DataError(
+            f"the audit of {audit.model.name} has no outcomes {key!r}: it holds {', '.join(audit.outcomes.right)}"
+        )
     return np.frombuffer(audit.outcomes.right[key].encode("ascii"), dtype=np.uint8) == ord("1")
 
 
@@ -113,7 +150,7 @@ def _paired(base: Audit, child: Audit, before: Robustness, after: Robustness, ke
         gained=int((~a & b).sum()),
         samples_for_1_point=one_point,
         per_class=_per_class(a, b, child),
-        samples_to_decide=_to_decide(drop, interval, one_point, max_drop),
+        samples_to_decide=_to_decide(drop, interval, one_point, max_drop, len(a)),
     )
 
 
@@ -127,11 +164,12 @@ def _per_class(before: NDArray[np.bool_], after: NDArray[np.bool_], child: Audit
     return {name: _points(before[own], after[own]) for name, own in members.items() if own.any()}
 
 
-def _to_decide(drop: float, interval: tuple[float, float], one_point: int, max_drop: float) -> int | None:
+def _to_decide(drop: float, interval: tuple[float, float], one_point: int, max_drop: float, n: int) -> int | None:
     distance = abs(drop - max_drop)
     if pair_verdict(interval, max_drop) is not None or distance < 0.01:
         return None
-    return ceil(one_point / distance**2)
+    # A lopsided interval may hold the tolerance although the symmetric planning formula says that n is enough.
+    return max(ceil(one_point / distance**2), n + 1)
 
 
 def _attribution(base: Audit, child: Audit) -> tuple[tuple[LayerChange, ...], tuple[str, ...]]:
@@ -146,6 +184,11 @@ def _attribution(base: Audit, child: Audit) -> tuple[tuple[LayerChange, ...], tu
             unmatched.append(name)  # a zero layer has no logarithm; maps and bare matrices do not compare
             continue
         changes.append(
-            LayerChange(name, log(b.scale / a.scale), log(b.structure.linf / a.structure.linf), log(b.structure.l2 / a.structure.l2))
+            LayerChange(
+                name,
+                log(b.scale) - log(a.scale),
+                log(b.structure.linf) - log(a.structure.linf),
+                log(b.structure.l2) - log(a.structure.l2),
+            )
         )
     return tuple(changes), tuple(unmatched)

@@ -10,11 +10,15 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from brittle.errors import UsageError
 
 # Half a unit in the last place of a float32 pixel in [0.5, 1]: the most that storing x + delta can move a coordinate.
 _HALF_ULP = 2.0**-24
+
+# Coordinates that are squared and added in one go.
+_BLOCK = 1024
 
 
 class Ball(Protocol):
@@ -95,8 +99,12 @@ class L2Ball:
         return "l2"
 
     def length(self, delta: Tensor) -> Tensor:
-        """Euclidean length."""
-        return delta.flatten(1).norm(dim=1)
+        """Euclidean length, of a scaled copy: squares neither vanish nor overflow."""
+        largest = _largest(delta)
+        blocks = (delta / largest).flatten(1)
+        while blocks.shape[1] > _BLOCK:  # blocks of blocks: one long float32 sum loses one part in 10^5 at a million
+            blocks = pad(blocks, (0, -blocks.shape[1] % _BLOCK)).view(len(blocks), -1, _BLOCK).norm(dim=2)
+        return blocks.norm(dim=1) * largest.view(-1)
 
     def dual_length(self, gradient: Tensor) -> Tensor:
         """The l_2 norm is its own dual."""
@@ -108,9 +116,10 @@ class L2Ball:
         return delta * (self.epsilon / length.clamp_min(torch.finfo(delta.dtype).tiny)).clamp(max=1.0)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The normalised gradient."""
-        length = _per_sample(self.length(gradient), gradient)
-        return torch.where(length > 0, gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny), 0.0)
+        """The normalised gradient; divided by its largest entry first, as the squares of 1e-30 vanish in float32."""
+        scaled = gradient / _largest(gradient)
+        length = _per_sample(self.length(scaled), scaled)
+        return torch.where(length > 0, scaled / length.clamp_min(torch.finfo(gradient.dtype).tiny), 0.0)
 
     def sample(self, noise: Tensor) -> Tensor:
         """A random direction with the radius law `u^(1/d)` of the uniform ball; u is the rank of the coordinates' sum.
@@ -155,6 +164,12 @@ def inner(threat: Ball, dim: int) -> Ball:
 def in_box(x: Tensor, delta: Tensor) -> Tensor:
     """`x + delta` with pixels clamped to [0, 1]. Clamping moves each coordinate towards x, so the ball is kept."""
     return (x + delta).clamp(0.0, 1.0)
+
+
+def _largest(values: Tensor) -> Tensor:
+    """The largest magnitude of each sample, 1 where all are zero: (b, ...) -> (b, 1, ...)."""
+    largest = values.flatten(1).abs().amax(1)
+    return _per_sample(torch.where(largest > 0, largest, 1.0), values)
 
 
 def _per_sample(values: Tensor, like: Tensor) -> Tensor:

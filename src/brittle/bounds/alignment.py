@@ -57,7 +57,9 @@ def exact_alignment(outer: Tensor, inner: Tensor, norm: str, *, slopes: Slopes =
     smallest, largest = denominator(a, b, norm, slopes)
     width = _alive(a, b)[0].shape[1]
     if width > MAX_WIDTH:
-        raise UsageError(f"exact alignment tries 2^h slopes and takes h <= {MAX_WIDTH} units, got {width}: use the bounds")
+        raise UsageError(
+            f"exact alignment tries 2^h slopes and takes h <= {MAX_WIDTH} units, got {width}: use the bounds"
+        )
     low, high = exact_numerator(a, b, norm, slopes)
     return low / largest, min(1.0, high / smallest)
 
@@ -175,7 +177,9 @@ def _tried_l2(a: Tensor, b: Tensor, d: Tensor) -> tuple[float, float]:
     # Orthogonal factors on the outside change no singular value; what their rounding adds is below 1e-12.
     a = torch.linalg.qr(a).R if a.shape[0] > a.shape[1] else a
     b = torch.linalg.qr(b.T).R.T if b.shape[1] > b.shape[0] else b
-    sides = [gram_sandwich(a * part[:, None, :] @ b) for part in d.split(max(1, _CHUNK_ENTRIES // (a.numel() + b.numel())))]
+    sides = [
+        gram_sandwich(a * part[:, None, :] @ b) for part in d.split(max(1, _CHUNK_ENTRIES // (a.numel() + b.numel())))
+    ]
     return max(low for low, _ in sides) * (1 - 1e-12), max(high for _, high in sides) * (1 + 1e-12)
 
 

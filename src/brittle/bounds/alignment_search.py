@@ -25,7 +25,8 @@ def ascend(a: Tensor, b: Tensor, norm: str, slopes: Slopes, seed: int) -> float:
 
 
 def _best_slopes(gain: Tensor, slopes: Slopes) -> Tensor:
-    return torch.where(gain > 0, slopes.high, slopes.low).to(torch.float64)
+    # new_tensor: torch.where of two Python numbers would round them to float32
+    return torch.where(gain > 0, gain.new_tensor(slopes.high), gain.new_tensor(slopes.low))
 
 
 def _sign(x: Tensor) -> Tensor:

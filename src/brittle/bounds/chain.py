@@ -116,7 +116,7 @@ def _path(graph: Graph) -> list[int] | str:
         if len(inputs) > 1:
             return (
                 "Theorem 3.2 is about chains of layers; this network adds branches "
-                f"(residual connections, first seen at {graph.nodes[path[-1]].name or 'a sum'})"
+                f"(residual connections, one of them at {graph.nodes[path[-1]].name or 'its output'})"
             )
         path.append(inputs[0])
     return path[::-1]
@@ -135,7 +135,7 @@ def _take(current: _Open, graph: Graph, index: int, node: Node) -> None:
 
 
 def window_overlap(view: LinearView) -> int:
-    """The most output windows that touch one input position: `||T||_2 <= sqrt(overlap) ||W||_2` (1 for dense layers)."""
+    """The most output windows that touch one input (1 for dense layers): `||T||_2 <= sqrt(overlap) ||W||_2`."""
     axes = getattr(view.product if isinstance(view, FactorisedView) else view, "axes", ())
     most = 1
     for axis in axes:

@@ -24,8 +24,8 @@ from brittle.operators.pointwise import DiagonalView
 from brittle.operators.view import size
 from brittle.threats import Ball
 
-# Entries of the largest block of rows that is pulled back at a time (32 MB in float64).
-_BLOCK = 2**22
+# Entries of the largest block of rows that is pulled back at a time (2 MB in float64: it stays in the cache).
+_BLOCK = 2**18
 
 
 def crown_margins(graph: Graph, x: Tensor, y: Tensor, threat: Ball) -> Tensor:
@@ -92,7 +92,7 @@ def margin_bounds(relaxation: Relaxation, y: Tensor) -> Tensor:
     other = torch.arange(classes).repeat(len(y))
     wanted = (other != y[owner]).nonzero()[:, 0]
     table = torch.full((len(y) * classes,), torch.inf, dtype=torch.float64)
-    for part in wanted.split(_block(relaxation.graph)):
+    for part in wanted.split(_block(relaxation.graph)) if len(wanted) else ():
         rows = margin_rows(classes, y[owner[part]], other[part])
         table[part] = lower_bounds(relaxation, len(relaxation.graph.nodes) - 1, rows, owner[part])
     return table.view(len(y), classes)
@@ -112,7 +112,9 @@ def interval_exact(graph: Graph) -> frozenset[int]:
     exact: set[int] = set()
     for index, node in enumerate(graph.nodes):
         alone = bool(node.inputs) and separate.issuperset(node.inputs)
-        if alone and (isinstance(node.op, Reshape) or (isinstance(node.op, Affine) and isinstance(node.op.view, DiagonalView))):
+        if alone and (
+            isinstance(node.op, Reshape) or (isinstance(node.op, Affine) and isinstance(node.op.view, DiagonalView))
+        ):
             separate.add(index)
         if (alone and isinstance(node.op, Affine)) or (isinstance(node.op, Reshape) and exact.issuperset(node.inputs)):
             exact.add(index)
@@ -129,7 +131,9 @@ def check_labels(graph: Graph, x: Tensor, y: Tensor) -> None:
     if tuple(x.shape[1:]) != shape:
         raise UsageError(f"expected inputs of shape (n, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
     if tuple(y.shape) != (len(x),) or (len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes):
-        raise UsageError(f"expected {len(x)} labels from 0 to {classes - 1}, one for each input, got shape {tuple(y.shape)}")
+        raise UsageError(
+            f"expected {len(x)} labels from 0 to {classes - 1}, one for each input, got shape {tuple(y.shape)}"
+        )
 
 
 def _refined(relaxation: Relaxation, index: int) -> Interval:
@@ -138,6 +142,8 @@ def _refined(relaxation: Relaxation, index: int) -> Interval:
     owner, place = _bent(relaxation.graph, index, given).flatten(1).nonzero(as_tuple=True)
     lower, upper = given.lower.flatten(1).clone(), given.upper.flatten(1).clone()
     shape = relaxation.graph.nodes[index].shape
+    if not len(owner):
+        return given
     for part in torch.arange(len(owner)).split(max(1, _block(relaxation.graph) // 2)):
         rows = torch.zeros(2, len(part), size(shape), dtype=torch.float64)
         rows[0, torch.arange(len(part)), place[part]] = 1.0

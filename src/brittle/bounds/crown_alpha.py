@@ -1,8 +1,8 @@
 """alpha-CROWN (Xu et al. 2021) for the margins: the lower slopes of ReLUs are chosen by gradient ascent on the bound.
 
-Any slope in [a, 1] through 0 is below `max(v, a v)` where the range crosses 0, so every iterate is a valid bound and the
-best one met is kept. The ranges inside the network stay CROWN's; only the margins' own slopes are optimised, each margin
-with slopes of its own.
+Any slope in [a, 1] through 0 is below `max(v, a v)` where the range crosses 0, so every iterate is a valid bound and
+the best one met is kept. The ranges inside the network stay CROWN's; only the margins' own slopes are optimised, each
+margin with slopes of its own.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _ascend(relaxation: Relaxation, rows: Tensor, owner: Tensor, free: dict[int,
             bounds = lower_bounds(relaxation, last, rows, owner, slopes)
             best = torch.fmax(best, bounds.detach())
             optimiser.zero_grad(set_to_none=True)
-            (-bounds.sum()).backward()  # type: ignore[no-untyped-call]
+            (-bounds.sum()).backward()
             optimiser.step()
             schedule.step()
             with torch.no_grad():

@@ -66,7 +66,10 @@ def lower_bounds(
             continue
         node = nodes[index]
         terms = size(node.shape) + len(nodes) + 16 + (node.op.view.terms if isinstance(node.op, Affine) else 0)
-        debt = debt + 2 * gamma(terms) * a.abs().flatten(1).sum(1) * relaxation.sizes[index][owner]
+        debt = (
+            debt
+            + 2 * gamma(terms) * torch.linalg.vector_norm(a.flatten(1), ord=1, dim=1) * relaxation.sizes[index][owner]
+        )
         pulled: tuple[Tensor, ...] = ()
         match node.op:
             case Affine(view, bias):

@@ -37,10 +37,7 @@ class Region(Protocol):
         """Magnitudes that `minimum` adds up, for an l_1 norm of 1: (b,)."""
 
     def minimum(self, rows: Tensor, owner: Tensor) -> Tensor:
-        """`min <row, x>` over the region: rows (r, *shape), owner (r,) -> (r,); sums as rounded, see `crown_backward`."""
-
-    def chosen(self, which: Tensor) -> Region:
-        """The same region for some of the inputs."""
+        """`min <row, x>` over the region: rows (r, *shape), owner (r,) -> (r,); rounded, see `crown_backward`."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +66,6 @@ class Box:
         """`sum_i min(a_i lower_i, a_i upper_i)`."""
         return (torch.where(rows > 0, self.lower[owner], self.upper[owner]) * rows).flatten(1).sum(1)
 
-    def chosen(self, which: Tensor) -> Box:
-        """The same boxes for some of the inputs."""
-        return Box(self.x[which], self.epsilon[which])
-
 
 @dataclass(frozen=True)
 class EuclideanBall:
@@ -100,10 +93,6 @@ class EuclideanBall:
         """`<a, x> - eps ||a||_2`."""
         flat = rows.flatten(1)
         return (flat * self.x.flatten(1)[owner]).sum(1) - self.epsilon[owner] * flat.square().sum(1).sqrt()
-
-    def chosen(self, which: Tensor) -> EuclideanBall:
-        """The same balls for some of the inputs."""
-        return EuclideanBall(self.x[which], self.epsilon[which])
 
 
 REGIONS: dict[str, Callable[[Tensor, Tensor], Region]] = {"linf": Box, "l2": EuclideanBall}

@@ -22,15 +22,15 @@ from brittle.bounds.alignment import alignment
 from brittle.bounds.chain import Chain, Segment, encoder_chain, window_overlap
 from brittle.bounds.matching import smallest_matching
 from brittle.bounds.product import node_norms
+from brittle.compressibility.decomposition import theorem31
+from brittle.compressibility.rank import singular_values
+from brittle.compressibility.residual import beta_mean, count, residual
 from brittle.operators.conv import ConvView
 from brittle.operators.graph import Graph
 from brittle.operators.linear import DenseView, FactorisedView
 from brittle.operators.view import LinearView
 from brittle.results.encoder import Alignment, EncoderBound, EncoderTerm, Kind
 from brittle.results.layer import NormBound
-from brittle.structure.compressibility import beta_mean, count, residual
-from brittle.structure.decomposition import theorem31
-from brittle.structure.rank import singular_values
 
 KINDS: tuple[Kind, Kind] = ("exact-norms", "theorem-3.1")
 _WEIGHTS = (DenseView, ConvView, FactorisedView)
@@ -63,7 +63,9 @@ def encoder_bounds(
     pairs, too_large = _pairs(chain, norm)
     dead = [p for p in pairs if p is not None and p.value == 0.0]
     if dead:
-        return _none(norm, f"nothing passes from {dead[0].inner} to {dead[0].outer}: the encoder is constant, L_hat is 0")
+        return _none(
+            norm, f"nothing passes from {dead[0].inner} to {dead[0].outer}: the encoder is constant, L_hat is 0"
+        )
     chosen, _ = smallest_matching([None if p is None else log(p.value) for p in pairs])
     kept = tuple(p for i in chosen if (p := pairs[i]) is not None)
     gains = {i + 1: log(p.value) for i in chosen if (p := pairs[i]) is not None}
@@ -87,7 +89,7 @@ def risk_slope(bound: EncoderBound, head: Tensor) -> float | None:
     c = head.double()
     order = 1.0 if bound.norm == "linf" else 2.0
     spread = float((c[:, None, :] - c[None, :, :]).norm(p=order, dim=2).max())
-    return bound.value * spread * (1 + 1e-12)
+    return bound.value * spread * (1 + 1e-9)
 
 
 def _none(norm: str, why: str) -> tuple[EncoderBound, EncoderBound]:
@@ -151,8 +153,10 @@ def _exact(name: str, view: LinearView, norm: str, value: float, k_fraction: flo
     compressibility, spread = _dominance(t, k_fraction)
     shape = log(float((t / t.max()).sum())) + log(float(t.max())) - log(frobenius)
     scale = log(frobenius)
-    # what is left is the step from the structure matrix to the map on its padded input, 0 for dense layers
-    geometry = log(value) - (compressibility + spread + shape + scale)
+    left = log(value) - (compressibility + spread + shape + scale)
+    if not _windowed(view):  # T is W: what is left are the norm's rounding margins
+        return EncoderTerm(name, norm, compressibility, spread, shape + left, scale, 0.0, 0.0)
+    geometry = left  # from the structure matrix to the map on its padded input
     return EncoderTerm(name, norm, compressibility, spread, shape, scale, geometry, 0.0)
 
 
@@ -172,6 +176,10 @@ def _theorem31(name: str, view: LinearView, norm: str, value: float, k_fraction:
 
 
 _SPLIT = {"exact-norms": _exact, "theorem-3.1": _theorem31}
+
+
+def _windowed(view: LinearView) -> bool:
+    return isinstance(view.product if isinstance(view, FactorisedView) else view, ConvView)
 
 
 def _fixed(name: str, norm: str, value: float) -> EncoderTerm:

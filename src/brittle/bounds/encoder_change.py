@@ -23,15 +23,13 @@ def encoder_change(base: EncoderBound, child: EncoderBound) -> EncoderChange:
     if base.log_value is None or child.log_value is None:
         why = f"base: {base.why}" if base.log_value is None else f"child: {child.why}"
         return EncoderChange(base.norm, base.kind, base.log_value, child.log_value, None, (), (), why)
-    before = {key: term for key, term in _keyed(base)}
-    after = {key: term for key, term in _keyed(child)}
+    before = dict(_keyed(base))
+    after = dict(_keyed(child))
     terms = [_difference(after.get(key), before.get(key)) for key in (*after, *(k for k in before if k not in after))]
     unmatched = tuple(key[0] for key in (*before, *after) if (key in before) != (key in after))
     why = "; ".join(f"{side}: {bound.why}" for side, bound in (("base", base), ("child", child)) if bound.why)
     change = child.log_value - base.log_value
-    return EncoderChange(
-        base.norm, base.kind, base.log_value, child.log_value, change, tuple(terms), unmatched, why
-    )
+    return EncoderChange(base.norm, base.kind, base.log_value, child.log_value, change, tuple(terms), unmatched, why)
 
 
 def _keyed(bound: EncoderBound) -> list[tuple[tuple[str, int], EncoderTerm]]:

@@ -1,7 +1,7 @@
 """Interval bound propagation (Gowal et al. 2018): the range of every coordinate of every node, batched over inputs.
 
 An affine node with input centre c and radius r has centre `T c + bias` and radius `|T| r`. Every interval is widened
-by what float64 can have lost, `2 gamma(terms + 8) (|T| (|c| + r) + |bias|)`, so it holds for the network in real numbers.
+by what float64 can have lost, `2 gamma(terms + 8) (|T| (|c| + r) + |bias|)`: it holds for the network in real numbers.
 
 Nodes that are linear in the input have an exact range over an l_2 ball: their value plus or minus `eps ||row||_2`.
 """

@@ -7,48 +7,26 @@ psi 1-Lipschitz in every coordinate. So a node's change is
 
 with constant matrices M. Taking norms gives LipLT (Fazlyab et al. 2023) for l_2, taking absolute values gives the
 componentwise loop bound for l_inf (theory section 4); sums (residual branches) add matrices, a max pooling starts a
-new remainder. Slopes need not lie in [0, 1]: c and r absorb them.
+new remainder. Slopes need not lie in [0, 1]: c and r absorb them. Rounding: see `form`.
 
-Legend: n a node's coordinates, m a remainder's coordinates; matrices are (n, m), float64. `error` bounds the Frobenius
-norm of what rounding added to a matrix: |fl(A B) - A B| <= gamma_k |A||B| entrywise, summed along the graph.
+Legend: n a node's coordinates, m a remainder's coordinates; matrices are (n, m), float64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, isnan, sqrt
 
 import torch
 from torch import Tensor
 
-from brittle.operators.graph import Activation, Affine, Graph, MaxPool, Reshape, Sum
-from brittle.operators.rounding import gamma, gram_norm
-from brittle.operators.view import LinearView, size
-
-
-@dataclass(frozen=True)
-class Form:
-    """One matrix of a linear form: dense, or `scalar * I` where `dense` is None."""
-
-    dense: Tensor | None
-    scalar: float
-    error: float
-
-    def rows(self, n: int) -> Tensor:
-        """The matrix itself, (n, m)."""
-        return self.scalar * torch.eye(n, dtype=torch.float64) if self.dense is None else self.dense
-
-    def spectral(self) -> float:
-        """Upper bound of the l_2 norm."""
-        if self.dense is None:
-            return abs(self.scalar)
-        return gram_norm(self.dense) + self.error
-
-    def row_sums(self, lengths: Tensor) -> Tensor:
-        """Upper bound of `|M| lengths`, (n,), for lengths (m,) >= 0."""
-        if self.dense is None:
-            return abs(self.scalar) * lengths
-        exact = self.dense.abs() @ lengths
-        return exact * (1 + gamma(len(lengths))) + self.error * float(lengths.norm()) * (1 + 1e-12)
+from brittle.bounds.form import Form, after, identity, plus, times
+from brittle.operators.graph import Activation, Affine, Graph, MaxPool, Node, Reshape, Source, Sum
+from brittle.operators.rounding import above, gamma
+from brittle.operators.row_sums import mixed_norm
+from brittle.operators.view import size
+from brittle.results.layer import NormBound
 
 
 @dataclass(frozen=True)
@@ -76,56 +54,66 @@ class Propagation:
 
 
 def cost(graph: Graph) -> tuple[float, float]:
-    """A forecast before any work: the largest matrix's entries, and multiply-adds of products and spectral norms."""
-    sources = [0]
-    largest, work = 0.0, 0.0
+    """A forecast before any work: the most matrix entries that one step holds, and multiply-adds of the whole."""
+    entries, work = 0.0, 0.0
+    sources: list[set[int]] = []  # for each node the nodes whose remainders its linear form has
     for index, node in enumerate(graph.nodes):
         n = size(node.shape)
+        known = set().union(*(sources[i] for i in node.inputs)) if node.inputs else {0}
+        columns = [float(size(graph.nodes[s].shape)) for s in known]
         if isinstance(node.op, Affine):
-            for source in sources:
-                m = size(graph.nodes[source].shape)
-                fan_in = size(graph.nodes[node.inputs[0]].shape)
-                largest = max(largest, float(n) * m)
-                work += float(m) * n * min(fan_in, node.op.view.terms)
+            fan_in = size(node.op.view.in_shape)
+            entries = max(entries, sum((n + fan_in) * m for m in columns))
+            work += sum(m * n * min(fan_in, node.op.view.terms) for m in columns)
+        if isinstance(node.op, Sum):
+            entries = max(entries, 2 * sum(n * m for m in columns))
         if isinstance(node.op, Activation | MaxPool):
-            for source in sources:
-                m = size(graph.nodes[source].shape)
-                work += float(min(n, m)) ** 2 * (max(n, m) + 4.0 * min(n, m))
-            sources.append(index)
-    return largest, work
+            work += sum(min(n, m) ** 2 * (max(n, m) + 4 * min(n, m)) for m in columns)
+            known = {index} if isinstance(node.op, MaxPool) else {*known, index}
+        sources.append(known)
+    return entries, work
 
 
-def propagate(graph: Graph) -> Propagation:
-    """The loop bounds of every node of a graph without opaque nodes."""
-    first = graph.nodes[0]
-    remainders = [Remainder(1.0, torch.ones(size(first.shape), dtype=torch.float64))]
+def propagate(graph: Graph, spectral: Mapping[int, NormBound] | None = None) -> Propagation:
+    """The loop bounds of a graph's output.
+
+    Args:
+        graph: without opaque nodes.
+        spectral: l_2 operator norms of affine nodes by index, where they are known; they only keep the rounding
+            margins small, so a coarse bound serves for the others.
+
+    Raises:
+        ValueError: the graph has an opaque node.
+    """
+    spectral = spectral or {}
+    remainders: list[Remainder] = []
     forms: list[dict[int, Form]] = []
     bounds: dict[int, tuple[float, Tensor]] = {}  # only of nodes where a remainder starts
+    starts = {i for node in graph.nodes if isinstance(node.op, Activation | MaxPool) for i in node.inputs}
     last_use = [max(readers, default=len(graph.nodes)) for readers in graph.consumers()]
     for index, node in enumerate(graph.nodes):
         inputs = [forms[i] for i in node.inputs]
         match node.op:
+            case Source():
+                form = {len(remainders): identity()}
+                remainders.append(Remainder(1.0, torch.ones(size(node.shape), dtype=torch.float64)))
             case Affine(view, _):
-                form = {s: _apply(view, f) for s, f in inputs[0].items()}
+                norm = spectral[index].value if index in spectral else mixed_norm(view)
+                form = {s: after(view, f, norm) for s, f in inputs[0].items()}
             case Sum(signs):
-                form = _add(signs, inputs)
+                form = _sum(signs, inputs)
             case Reshape():
                 form = inputs[0]
-            case Activation(slopes=slopes):
-                center, radius = (slopes.low + slopes.high) / 2, (slopes.high - slopes.low) / 2
-                form = {s: _scale(center, f) for s, f in inputs[0].items()} if center else {}
-                form[len(remainders)] = Form(None, radius, 0.0)
+            case Activation():
+                form = _activated(node.op, inputs[0], len(remainders))
                 remainders.append(Remainder(*bounds[node.inputs[0]]))
             case MaxPool():
-                before = graph.nodes[node.inputs[0]].shape
-                length, rows = bounds[node.inputs[0]]
-                pooled = node.op.apply(rows.view(1, *before)).flatten()
-                form = {len(remainders): Form(None, 1.0, 0.0)}
-                remainders.append(Remainder(length * node.op.overlap(before) ** 0.5 * (1 + 1e-15), pooled))
+                form = {len(remainders): identity()}
+                remainders.append(_pooled(node.op, graph.nodes[node.inputs[0]], *bounds[node.inputs[0]]))
             case _:
-                form = {0: Form(None, 1.0, 0.0)}
+                raise ValueError(f"node {node.name!r} is opaque: a loop bound needs a graph without problems")
         forms.append(form)
-        if _starts_remainder(graph, index):
+        if index in starts:
             bounds[index] = _bounds(form, remainders)
         for i in node.inputs:  # matrices nobody reads again are freed
             if last_use[i] <= index:
@@ -134,51 +122,33 @@ def propagate(graph: Graph) -> Propagation:
     return Propagation(length, rows, forms[-1], tuple(remainders))
 
 
-def _starts_remainder(graph: Graph, index: int) -> bool:
-    return any(index in node.inputs and isinstance(node.op, Activation | MaxPool) for node in graph.nodes)
-
-
-def _bounds(form: dict[int, Form], remainders: list[Remainder]) -> tuple[float, Tensor]:
-    l2 = sum(f.spectral() * remainders[s].l2 for s, f in form.items()) * (1 + gamma(2 * len(form)))
-    rows = [f.row_sums(remainders[s].linf) for s, f in form.items()]
-    return l2, torch.stack(rows).sum(0) * (1 + gamma(2 * len(form)))
-
-
-def _apply(view: LinearView, form: Form) -> Form:
-    """`T M`, columns as a batch."""
-    matrix = form.rows(size(view.in_shape))
-    out = view.apply(matrix.T.reshape(-1, *view.in_shape)).flatten(1).T.contiguous()
-    magnitude = view.abs_apply(matrix.T.abs().reshape(-1, *view.in_shape)).norm() if form.dense is not None else out.norm()
-    # T's own Frobenius-to-Frobenius gain on the old error is at most sqrt(||T||_1 ||T||_inf).
-    gain = _gain(view) if form.error else 0.0
-    return Form(out, 0.0, (gamma(view.terms + 2) * float(magnitude) + gain * form.error) * (1 + 1e-12))
-
-
-def _gain(view: LinearView) -> float:
-    rows = view.abs_apply(torch.ones(1, *view.in_shape, dtype=torch.float64)).max()
-    columns = view.abs_adjoint(torch.ones(1, *view.out_shape, dtype=torch.float64)).max()
-    return float((rows * columns).sqrt()) * (1 + 1e-12)
-
-
-def _scale(factor: float, form: Form) -> Form:
-    if form.dense is None:
-        return Form(None, form.scalar * factor, form.error * abs(factor))
-    dense = form.dense * factor
-    return Form(dense, 0.0, abs(factor) * form.error + gamma(1) * float(dense.norm()) * (1 + 1e-12))
-
-
-def _add(signs: tuple[float, ...], inputs: list[dict[int, Form]]) -> dict[int, Form]:
+def _sum(signs: tuple[float, ...], inputs: list[dict[int, Form]]) -> dict[int, Form]:
     out: dict[int, Form] = {}
     for sign, forms in zip(signs, inputs, strict=True):
         for source, form in forms.items():
-            term = _scale(sign, form) if sign != 1.0 else form
-            out[source] = term if source not in out else _plus(out[source], term)
+            term = form if sign == 1.0 else times(sign, form)
+            out[source] = term if source not in out else plus(out[source], term)
     return out
 
 
-def _plus(a: Form, b: Form) -> Form:
-    if a.dense is None and b.dense is None:
-        return Form(None, a.scalar + b.scalar, a.error + b.error)
-    n = len(a.dense) if a.dense is not None else len(b.dense)  # type: ignore[arg-type]
-    dense = a.rows(n) + b.rows(n)
-    return Form(dense, 0.0, a.error + b.error + gamma(1) * float(dense.norm()) * (1 + 1e-12))
+def _activated(op: Activation, before: dict[int, Form], new: int) -> dict[int, Form]:
+    low, high = op.slopes.low, op.slopes.high
+    center = (low + high) / 2
+    # The radius covers both ends whatever rounding did to the center.
+    radius = above(max(high - center, center - low), 1)
+    form = {s: times(center, f) for s, f in before.items()} if center else {}
+    form[new] = identity(radius)
+    return form
+
+
+def _pooled(op: MaxPool, before: Node, length: float, rows: Tensor) -> Remainder:
+    # |max a - max b| <= max |a - b| over a window, and a coordinate is in at most `overlap` windows
+    pooled = op.apply(rows.view(1, *before.shape)).flatten().clamp_min(0.0)
+    return Remainder(above(length * sqrt(op.overlap(before.shape)), 2), pooled)
+
+
+def _bounds(form: dict[int, Form], remainders: list[Remainder]) -> tuple[float, Tensor]:
+    terms = len(form) + 2
+    l2 = above(sum(f.spectral() * remainders[s].l2 for s, f in form.items()), terms)
+    rows = torch.stack([f.row_sums(remainders[s].linf) for s, f in form.items()]).sum(0)
+    return inf if isnan(l2) else l2, torch.nan_to_num(rows * (1 + 2 * gamma(terms)), nan=inf, posinf=inf)

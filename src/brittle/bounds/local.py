@@ -35,7 +35,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class LocalCertificate:
-    """Which inputs are certified, (n,) bool, and how; where nothing was done `certified` is all False and `why` says it."""
+    """Which inputs are certified, (n,) bool, and how; where nothing was tried all are False and `why` says it."""
 
     certified: Tensor
     method: str
@@ -90,7 +90,11 @@ def local_certificates(
             f"over the limit of {work_limit:.1e}"
         )
         return {key: LocalCertificate(none, "none", why) for key in keys}
-    method = ("alpha-" if alpha_steps else "") + "CROWN" + (f", interval bounds from {planned.left[0]} on" if planned.left else "")
+    method = (
+        ("alpha-" if alpha_steps else "")
+        + "CROWN"
+        + (f", interval bounds from {planned.left[0]} on" if planned.left else "")
+    )
     found: dict[str, Tensor] = {}
     for norm in dict.fromkeys(threat.norm for threat in threats):
         standing = correct(graph, x, y, batch_size)
@@ -104,7 +108,14 @@ def local_certificates(
 
 
 def certified_at(
-    graph: Graph, x: Tensor, y: Tensor, threat: Ball, *, slack: float = 0.0, alpha_steps: int = 0, batch_size: int = _BATCH
+    graph: Graph,
+    x: Tensor,
+    y: Tensor,
+    threat: Ball,
+    *,
+    slack: float = 0.0,
+    alpha_steps: int = 0,
+    batch_size: int = _BATCH,
 ) -> Tensor:
     """Whether no point of ball and pixel box changes each prediction, (n,) bool; every layer's ranges by CROWN.
 

@@ -1,25 +1,31 @@
 """Lipschitz constants of logit differences `z_j - z_k`, one for each pair of classes: what certificates divide by.
 
-Legend: K classes; tables are (K, K), symmetric, zero on the diagonal, float64, in logits per unit of perturbation.
+Legend: K classes, d features of the head, p pairs; tables are (K, K), symmetric, zero on the diagonal, float64, in
+logits per unit of perturbation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import inf, sqrt
+
 import torch
 from torch import Tensor
 
+from brittle.bounds.form import frobenius
 from brittle.bounds.linear_forms import Propagation
 from brittle.bounds.product import product_constants
 from brittle.operators.graph import Affine, Graph, Reshape
-from brittle.operators.linear import DenseView
-from brittle.operators.rounding import gamma
+from brittle.operators.linear import DenseView, FactorisedView
+from brittle.operators.rounding import above, gamma
 from brittle.results.layer import NormBound
 
 # Above this many classes the loop bound takes `l_j + l_k` for a pair instead of the pair's own row.
 _MAX_CLASSES = 128
+_CHUNK_ENTRIES = 2**23
 
 
-def product_pairs(graph: Graph, norm: str, norms: dict[int, NormBound]) -> Tensor:
+def product_pairs(graph: Graph, norm: str, norms: Mapping[int, NormBound]) -> Tensor:
     """`L_encoder ||c_j - c_k||_*` with the product of norms for the encoder (Corollary 3.3, many classes).
 
     `||.||_*` is l_1 for l_inf and l_2 for l_2. Where the last step is not a linear head, `2 L` (l_inf) and
@@ -31,40 +37,58 @@ def product_pairs(graph: Graph, norm: str, norms: dict[int, NormBound]) -> Tenso
     while isinstance(graph.nodes[index].op, Reshape):
         index = graph.nodes[index].inputs[0]
     head = graph.nodes[index].op
-    if isinstance(head, Affine) and isinstance(head.view, DenseView):
-        weight = head.view.matrix()
-        table = torch.cdist(weight, weight, p=1.0 if norm == "linf" else 2.0, compute_mode="donot_use_mm_for_euclid_dist")
-        return table * constants[graph.nodes[index].inputs[0]] * (1 + gamma(weight.shape[1] + 4))
-    whole = constants[-1] * (2.0 if norm == "linf" else 2.0**0.5) * (1 + 1e-15)
-    return whole * (1 - torch.eye(classes, dtype=torch.float64))
+    weight = _head_weight(head, classes) if isinstance(head, Affine) else None
+    if weight is None:
+        factor = 2.0 if norm == "linf" else sqrt(2.0)
+        table = torch.full((classes, classes), above(constants[-1] * factor, 2), dtype=torch.float64)
+        return table.fill_diagonal_(0.0)
+    rows, slack = weight
+    p = 1.0 if norm == "linf" else 2.0
+    distance = torch.cdist(rows, rows, p=p, compute_mode="donot_use_mm_for_euclid_dist") + slack[:, None] + slack
+    distance = (distance * (1 + 2 * gamma(rows.shape[1] + 6))).fill_diagonal_(0.0)
+    encoder = constants[graph.nodes[index].inputs[0]]
+    return torch.where(distance > 0, distance * encoder, 0.0) * (1 + gamma(2))
+
+
+def _head_weight(head: Affine, classes: int) -> tuple[Tensor, Tensor] | None:
+    """The rows c_j (K, d) of a linear head and the most that rounding moved each one (l_1, so l_2 too)."""
+    view = head.view
+    if view.out_shape != (classes,):
+        return None
+    if isinstance(view, DenseView):
+        return view.weight, torch.zeros(classes, dtype=torch.float64)
+    if isinstance(view, FactorisedView) and isinstance(view.inner, DenseView):
+        magnitude = view.outer.weight.abs() @ view.inner.weight.abs().sum(1)
+        return view.matrix(), magnitude * 2 * gamma(view.rank + 2) * (1 + gamma(view.terms))
+    return None
 
 
 def loop_pairs(propagation: Propagation, norm: str) -> Tensor:
     """The loop bound of each pair: rows of the output's linear form are subtracted before norms are taken."""
     classes = len(propagation.linf)
-    if classes > _MAX_CLASSES:
-        single = _row_bounds(propagation, norm, torch.eye(classes, dtype=torch.float64))
-        return (single[:, None] + single[None, :]) * (1 - torch.eye(classes, dtype=torch.float64)) * (1 + 1e-15)
-    j, k = torch.triu_indices(classes, classes, offset=1)
-    differences = torch.zeros(len(j), classes, dtype=torch.float64)
-    differences[torch.arange(len(j)), j] = 1.0
-    differences[torch.arange(len(j)), k] = -1.0
     table = torch.zeros(classes, classes, dtype=torch.float64)
-    table[j, k] = _row_bounds(propagation, norm, differences)
+    if classes > _MAX_CLASSES:
+        single = _row_bounds(propagation, norm, torch.arange(classes), None)
+        return ((single[:, None] + single[None, :]) * (1 + gamma(2))).fill_diagonal_(0.0)
+    j, k = torch.triu_indices(classes, classes, offset=1)
+    table[j, k] = _row_bounds(propagation, norm, j, k)
     return table + table.T
 
 
-def _row_bounds(propagation: Propagation, norm: str, combinations: Tensor) -> Tensor:
-    """Bounds of `combination . logits` for rows of combinations (r, K) with entries 0, 1, -1."""
-    classes = combinations.shape[1]
-    total = torch.zeros(len(combinations), dtype=torch.float64)
+def _row_bounds(propagation: Propagation, norm: str, first: Tensor, second: Tensor | None) -> Tensor:
+    """Bounds of `z_first - z_second` for index tensors (p,), or of `z_first` alone."""
+    total = torch.zeros(len(first), dtype=torch.float64)
     for source, form in propagation.output.items():
-        rows = combinations @ form.rows(classes)
-        # at most two rows are added: one rounding an entry, and both rows' old errors
-        error = 2 * form.error + gamma(classes) * float(rows.norm())
-        remainder = propagation.remainders[source]
-        if norm == "linf":
-            total += rows.abs() @ remainder.linf * (1 + gamma(rows.shape[1])) + error * float(remainder.linf.norm())
-        else:
-            total += (rows.norm(dim=1) * (1 + gamma(rows.shape[1] + 2)) + error) * remainder.l2
-    return total * (1 + gamma(2 * len(propagation.output) + 2))
+        matrix, error = form.written_out(len(propagation.linf))
+        lengths = propagation.remainders[source]
+        margin = 1 + 2 * gamma(matrix.shape[1] + 6)
+        # |E_j - E_k| and its l_2 norm are at most sqrt(2) ||E||_F
+        error = above(error * 1.5, 1)
+        for part in torch.arange(len(first)).split(max(1, _CHUNK_ENTRIES // matrix.shape[1])):
+            rows = matrix[first[part]] if second is None else matrix[first[part]] - matrix[second[part]]
+            if norm == "linf":
+                slack = above(error * frobenius(lengths.linf), 2)
+                total[part] += (rows.abs() @ lengths.linf + slack) * margin
+            else:
+                total[part] += (rows.norm(dim=1) + error) * lengths.l2 * margin
+    return torch.nan_to_num(total * (1 + 2 * gamma(2 * len(propagation.output) + 2)), nan=inf, posinf=inf)

@@ -6,39 +6,47 @@
 
 from __future__ import annotations
 
-from brittle.operators.graph import Activation, Affine, Graph, MaxPool, Sum
-from brittle.results.layer import NormBound
+from collections.abc import Mapping
+from math import inf, isnan
+
+from brittle.operators.fold import Weight
+from brittle.operators.graph import Activation, Affine, Graph, MaxPool, Reshape, Source, Sum
 from brittle.operators.norms import OPERATOR_NORMS
+from brittle.operators.rounding import above
+from brittle.results.layer import NormBound
 
-# One multiplication in float64 rounds by at most 2^-53; each step's factor is inflated by more than that.
-_STEP = 1 + 2.0**-51
 
-
-def node_norms(graph: Graph, norm: str, known: dict[str, NormBound]) -> dict[int, NormBound]:
-    """The operator norm of every affine node; `known` holds those of named layers that were measured already."""
+def node_norms(graph: Graph, norm: str, known: Mapping[str, NormBound]) -> dict[int, NormBound]:
+    """The operator norm of every affine node; `known` holds those of named weight layers that were measured already."""
     norms = {}
     for index, node in enumerate(graph.nodes):
         if isinstance(node.op, Affine):
-            norms[index] = known[node.name] if node.name in known else OPERATOR_NORMS[norm](node.op.view)
+            view = node.op.view
+            measured = known.get(node.name) if isinstance(view, Weight) else None
+            norms[index] = OPERATOR_NORMS[norm](view) if measured is None else measured
     return norms
 
 
-def product_constants(graph: Graph, norm: str, norms: dict[int, NormBound]) -> tuple[float, ...]:
-    """For each node an upper bound on its Lipschitz constant from the pixels, l_p to l_p."""
+def product_constants(graph: Graph, norm: str, norms: Mapping[int, NormBound]) -> tuple[float, ...]:
+    """For each node an upper bound on its Lipschitz constant from the pixels, l_p to l_p; infinite for opaque nodes."""
     constants: list[float] = []
     for index, node in enumerate(graph.nodes):
         before = [constants[i] for i in node.inputs]
         match node.op:
+            case Source():
+                value = 1.0
             case Affine():
-                value = norms[index].value * before[0] * _STEP
+                value = above(norms[index].value * before[0], 1)
             case Activation(slopes=slopes):
-                value = max(abs(slopes.low), abs(slopes.high)) * before[0] * _STEP
+                value = above(max(abs(slopes.low), abs(slopes.high)) * before[0], 1)
             case Sum(signs):
-                value = sum(abs(s) * b for s, b in zip(signs, before, strict=True)) * _STEP**2
+                value = above(sum(abs(s) * b for s, b in zip(signs, before, strict=True)), len(signs) + 1)
             case MaxPool():
-                factor = 1.0 if norm == "linf" else node.op.overlap(graph.nodes[node.inputs[0]].shape) ** 0.5
-                value = factor * before[0] * _STEP
+                overlap = 1 if norm == "linf" else node.op.overlap(graph.nodes[node.inputs[0]].shape)
+                value = above(overlap**0.5 * before[0], 2)
+            case Reshape():
+                value = before[0]
             case _:
-                value = before[0] if before else 1.0
-        constants.append(value)
+                value = inf
+        constants.append(inf if isnan(value) else value)
     return tuple(constants)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from brittle.errors import ModelError
+from brittle.models.fit import check_finite
 from brittle.models.recipe import build, recipe_of
 
 
@@ -18,8 +19,10 @@ def prune_neurons(model: nn.Module, widths: Sequence[int]) -> nn.Module:
     The score of a neuron is `||incoming row||_2 * ||outgoing column||_2`, which rescaling a ReLU neuron's two sides
     against each other does not change.
 
+    The copy has the original's device and number format.
+
     Raises:
-        ModelError: not a dense zoo MLP, or widths that do not fit its hidden layers.
+        ModelError: not a dense zoo MLP, widths that do not fit its hidden layers, or weights that are not finite.
     """
     recipe = recipe_of(model)
     if recipe is None or recipe.architecture != "mlp" or recipe.options.get("ranks") is not None:
@@ -29,7 +32,9 @@ def prune_neurons(model: nn.Module, widths: Sequence[int]) -> nn.Module:
     if len(widths) != len(hidden) or any(not 1 <= w <= h for w, h in zip(widths, hidden, strict=False)):
         raise ModelError(f"widths must be one number from 1 up for each hidden layer of {hidden}, got {list(widths)}")
     options = {k: v for k, v in recipe.options.items() if k not in ("width", "depth")}
-    child = build(replace(recipe, options={**options, "widths": list(widths)}))
+    for name, parameter in model.named_parameters():
+        check_finite(name, parameter)
+    child = build(replace(recipe, options={**options, "widths": list(widths)})).to(layers[0].weight)
     smaller = [module for module in child.modules() if isinstance(module, nn.Linear)]
     inputs: Tensor | None = None
     with torch.no_grad():

@@ -11,9 +11,20 @@ from brittle.operators.conv import ConvView
 from brittle.operators.graph import Affine, Graph, Node
 from brittle.operators.linear import DenseView, FactorisedView, scaled
 from brittle.operators.pointwise import DiagonalView
-from brittle.operators.view import LinearView
 
+# Views that are rows of the layer table.
 Weight = DenseView | ConvView | FactorisedView
+
+
+def drop_unread(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Only the input and what the output depends on."""
+    needed = {0, len(nodes) - 1}
+    for index in range(len(nodes) - 1, -1, -1):
+        if index in needed:
+            needed.update(nodes[index].inputs)
+    kept = sorted(needed)
+    place = {old: new for new, old in enumerate(kept)}
+    return tuple(replace(nodes[i], inputs=tuple(place[j] for j in nodes[i].inputs)) for i in kept)
 
 
 def merge_pairs(nodes: tuple[Node, ...], used: dict[str, list[str]]) -> tuple[Node, ...]:
@@ -32,7 +43,7 @@ def merge_pairs(nodes: tuple[Node, ...], used: dict[str, list[str]]) -> tuple[No
         family = {name for name in used if name.startswith(parent + ".")}
         if not parent or family != {first.name, second.name} or type(inner) is not type(outer):
             return None
-        if isinstance(outer, ConvView) and tuple(outer.weight.shape[2:]) != (1,) * (outer.weight.dim() - 2):
+        if isinstance(outer, ConvView) and not _is_pointwise(outer):
             return None
         return Node(parent, Affine(FactorisedView(outer, inner), _through(first, second)), first.inputs, second.shape)
 
@@ -56,11 +67,27 @@ def fold_scales(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     return _fuse(nodes, fold)
 
 
-def _per_channel(gain: DiagonalView, view: LinearView) -> Tensor | None:
-    """The gain as one number per output channel; None where it varies over positions."""
-    axis = 0 if isinstance(view, ConvView) or len(gain.in_shape) > 1 else -1
-    if isinstance(view, DenseView):
-        axis = len(gain.in_shape) - 1
+def number_repeats(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """A weight layer's later uses (shared weights) get names of their own, so that a name stands for one operator."""
+    count: dict[str, int] = {}
+    out = []
+    for node in nodes:
+        if isinstance(node.op, Affine) and isinstance(node.op.view, Weight):
+            count[node.name] = count.get(node.name, 0) + 1
+            if count[node.name] > 1:
+                node = replace(node, name=f"{node.name} (use {count[node.name]})")
+        out.append(node)
+    return tuple(out)
+
+
+def _is_pointwise(view: ConvView) -> bool:
+    return set(view.weight.shape[2:]) == {1} and not any(side for sides in view.padding for side in sides)
+
+
+def _per_channel(gain: DiagonalView, view: Weight) -> Tensor | None:
+    """The gain as one number per output channel (first axis after a convolution, else last); None where it varies."""
+    outer = view.outer if isinstance(view, FactorisedView) else view
+    axis = 0 if isinstance(outer, ConvView) else -1
     full = gain.scale.expand(gain.in_shape).movedim(axis, 0).flatten(1)
     return full[:, 0].clone() if bool((full == full[:, :1]).all()) else None
 
@@ -91,4 +118,3 @@ def _fuse(nodes: tuple[Node, ...], rule: Callable[[Node, Node], Node | None]) ->
         place[index] = len(out)
         out.append(here)
     return tuple(out)
-

@@ -1,6 +1,6 @@
 """What each operator of an exported program means: a literal table from operator to reading.
 
-A handler returns the operation and the nodes it reads, or raises `Unreadable` with the reason.
+A handler returns the operation and the nodes it reads, or raises `UnreadableError` with the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from brittle.operators.program import (
     Handler,
     Program,
     Reading,
-    Unreadable,
+    UnreadableError,
     argument,
     functional,
     operator_name,
@@ -26,24 +26,22 @@ from brittle.operators.program import (
     value_of,
 )
 from brittle.operators.view import size
-from brittle.operators.weight_handlers import batch_norm, conv, linear
+from brittle.operators.weight_handlers import batch_norm, conv, linear, matmul
 
 
-def _signed_sum(
-    program: Program, a: tuple[object, float], b: tuple[object, float], name: str
-) -> Reading:
+def _signed_sum(program: Program, a: tuple[object, float], b: tuple[object, float], name: str) -> Reading:
     """`s a + t b` for pairs (a, s), (b, t), at least one of them a value."""
     if program.is_value(a[0]) and program.is_value(b[0]):
         assert isinstance(a[0], fx.Node)
         assert isinstance(b[0], fx.Node)
         if program.shape(a[0]) != program.shape(b[0]):
-            raise Unreadable("a sum that broadcasts")
+            raise UnreadableError("a sum that broadcasts")
         return Sum((a[1], b[1])), (a[0], b[0])
     (value, gain), (other, factor) = (a, b) if program.is_value(a[0]) else (b, a)
     constant = program.constant(other)
     assert isinstance(value, fx.Node)
     if constant is None:
-        raise Unreadable("a sum with something unknown")
+        raise UnreadableError("a sum with something unknown")
     shape = program.shape(value)
     view = DiagonalView(torch.full((1,) * len(shape), gain, dtype=torch.float64), shape)
     shift = per_sample(constant, shape) * factor
@@ -74,12 +72,12 @@ def _negative(program: Program, node: fx.Node, _name: str) -> Reading:
 def _times(program: Program, node: fx.Node, name: str) -> Reading:
     a, b = node.args[:2]
     if program.is_value(a) and program.is_value(b):
-        raise Unreadable("a product of two values that depend on the input")
+        raise UnreadableError("a product of two values that depend on the input")
     value, other = (a, b) if program.is_value(a) else (b, a)
     constant = program.constant(other)
     assert isinstance(value, fx.Node)
     if constant is None:
-        raise Unreadable("a product with something unknown")
+        raise UnreadableError("a product with something unknown")
     shape = program.shape(value)
     view = DiagonalView(per_sample(constant, shape), shape)
     program.note(name, other)
@@ -90,9 +88,9 @@ def _divide(program: Program, node: fx.Node, name: str) -> Reading:
     a, b = node.args[:2]
     constant = program.constant(b)
     if not program.is_value(a) or constant is None:
-        raise Unreadable("a division by something that depends on the input")
+        raise UnreadableError("a division by something that depends on the input")
     if node.kwargs.get("rounding_mode"):
-        raise Unreadable("a division that rounds: its steps have no slope")
+        raise UnreadableError("a division that rounds: its steps have no slope")
     assert isinstance(a, fx.Node)
     shape = program.shape(a)
     view = DiagonalView(per_sample(1.0 / constant, shape), shape)
@@ -105,14 +103,14 @@ def _activation(program: Program, node: fx.Node, _name: str) -> Reading:
     try:
         slopes = SLOPES[kind](*node.args[1:], **node.kwargs)
     except ValueError as reason:
-        raise Unreadable(str(reason)) from None
+        raise UnreadableError(str(reason)) from None
     return Activation(kind.removeprefix("aten."), slopes, function), (value_of(node),)
 
 
 def _prelu(program: Program, node: fx.Node, name: str) -> Reading:
     slope = program.constant(node.args[1])
     if slope is None:
-        raise Unreadable("a PReLU whose slope depends on the input")
+        raise UnreadableError("a PReLU whose slope depends on the input")
     program.note(name, node.args[1])
     slopes = Slopes(min(1.0, float(slope.min())), max(1.0, float(slope.max())))
     return Activation("prelu", slopes, lambda v: F.prelu(v, slope)), (value_of(node),)
@@ -129,7 +127,7 @@ def _max_pool(program: Program, node: fx.Node, _name: str) -> Reading:
 def _avg_pool(program: Program, node: fx.Node, _name: str) -> Reading:
     x = value_of(node)
     if argument(node, 6, "divisor_override", None) is not None:
-        raise Unreadable("average pooling with its own divisor")
+        raise UnreadableError("average pooling with its own divisor")
     kernel = pair(node.args[1])
     view = AvgPoolView(
         program.shape(x),
@@ -145,16 +143,16 @@ def _avg_pool(program: Program, node: fx.Node, _name: str) -> Reading:
 def _select(program: Program, node: fx.Node, _name: str) -> Reading:
     """Slices, zero padding, permutations, means: non-negative linear maps that never mix samples."""
     x, function = value_of(node), functional(node)
-    if operator_name(node) == "aten.pad" and argument(node, 2, "mode", "constant") == "constant":
-        if argument(node, 3, "value", None):
-            raise Unreadable("padding with a constant other than zero")
+    zeros = operator_name(node) == "aten.pad" and argument(node, 2, "mode", "constant") == "constant"
+    if zeros and argument(node, 3, "value", None):
+        raise UnreadableError("padding with a constant other than zero")
     return Affine(SelectView(function, program.shape(x), sample_shape(node)), None), (x,)
 
 
 def _reshape(program: Program, node: fx.Node, _name: str) -> Reading:
     x = value_of(node)
     if size(sample_shape(node)) != size(program.shape(x)):
-        raise Unreadable("a reshape across samples")
+        raise UnreadableError("a reshape across samples")
     return Reshape(), (x,)
 
 
@@ -164,12 +162,17 @@ def _same(program: Program, node: fx.Node, _name: str) -> Reading:
 
 def _dropout(program: Program, node: fx.Node, _name: str) -> Reading:
     if bool(node.args[2]):
-        raise Unreadable("dropout in training mode")
+        raise UnreadableError("dropout in training mode")
     return Reshape(), (value_of(node),)
 
 
 # The operators that hold a layer's weight as their second argument.
-WEIGHTED: dict[str, Handler] = {"aten.linear": linear, "aten.conv1d": conv, "aten.conv2d": conv}
+WEIGHTED: dict[str, Handler] = {
+    "aten.linear": linear,
+    "aten.matmul": matmul,
+    "aten.conv1d": conv,
+    "aten.conv2d": conv,
+}
 
 OPERATORS: dict[str, Handler] = {
     **WEIGHTED,
@@ -188,7 +191,9 @@ OPERATORS: dict[str, Handler] = {
     **dict.fromkeys(("aten.unflatten", "aten._unsafe_view"), _reshape),
     **dict.fromkeys(("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout"), _dropout),
     **dict.fromkeys(("aten.contiguous", "aten.clone", "aten.alias", "aten.detach"), _same),
-    **dict.fromkeys(("aten.permute", "aten.transpose", "aten.slice", "aten.select", "aten.narrow", "aten.pad"), _select),
+    **dict.fromkeys(
+        ("aten.permute", "aten.transpose", "aten.slice", "aten.select", "aten.narrow", "aten.pad"), _select
+    ),
     **dict.fromkeys(("aten.mean", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d", "aten.avg_pool1d"), _select),
 }
 
@@ -199,6 +204,5 @@ UNBOUNDED = {
     "aten.layer_norm": "layer norm's constant grows without limit as its input's variance shrinks",
     "aten.group_norm": "group norm's constant grows without limit as its input's variance shrinks",
     "aten.instance_norm": "instance norm's constant grows without limit as its input's variance shrinks",
-    "aten.matmul": "a product of two values that depend on the input has no global constant",
     "aten.bmm": "a product of two values that depend on the input has no global constant",
 }

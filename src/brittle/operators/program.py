@@ -19,7 +19,7 @@ from brittle.operators.view import LinearView
 BATCH = 13
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """An operator used in a way the tables do not cover."""
 
 
@@ -105,13 +105,13 @@ def functional(node: fx.Node) -> Callable[..., Tensor]:
     """The operator as a function that leaves its input alone, all other arguments set.
 
     Raises:
-        Unreadable: another argument is a tensor.
+        UnreadableError: another argument is a tensor.
     """
     rest, named = node.args[1:], dict(node.kwargs)
     others: list[fx.Node] = []
     fx.map_arg((rest, named), others.append)
     if others:
-        raise Unreadable(f"the operator {operator_name(node)} with settings that are tensors")
+        raise UnreadableError(f"the operator {operator_name(node)} with settings that are tensors")
     target = node.target
     if in_place(node):
         packet = getattr(torch.ops.aten, operator_name(node).removeprefix("aten."))
@@ -142,10 +142,10 @@ def pair(value: Any, count: int = 2) -> tuple[int, ...]:
 
 
 def sample_shape(node: fx.Node) -> tuple[int, ...]:
-    """The shape of one sample of a node's output; Unreadable where the batch no longer comes first."""
+    """The shape of one sample of a node's output; UnreadableError where the batch no longer comes first."""
     shape = tuple(int(n) for n in node.meta["val"].shape)
     if not shape or shape[0] != BATCH:
-        raise Unreadable("an operation that moves or merges the batch dimension")
+        raise UnreadableError("an operation that moves or merges the batch dimension")
     return shape[1:]
 
 
@@ -153,7 +153,7 @@ def per_sample(constant: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A constant that broadcasts against (b, *shape), without its batch dimension."""
     if constant.dim() > len(shape):
         if constant.dim() != len(shape) + 1 or constant.shape[0] != 1:
-            raise Unreadable("a constant of the batch's size")
+            raise UnreadableError("a constant of the batch's size")
         constant = constant[0]
     constant = constant.reshape((1,) * (len(shape) - constant.dim()) + tuple(constant.shape))
     try:
@@ -161,5 +161,5 @@ def per_sample(constant: Tensor, shape: tuple[int, ...]) -> Tensor:
     except RuntimeError:
         fits = False
     if not fits:
-        raise Unreadable("a constant that broadcasts the value")
+        raise UnreadableError("a constant that broadcasts the value")
     return constant

@@ -14,7 +14,7 @@ from brittle.operators.pointwise import DiagonalView
 from brittle.operators.program import (
     Program,
     Reading,
-    Unreadable,
+    UnreadableError,
     argument,
     operator_name,
     pair,
@@ -29,11 +29,23 @@ def linear(program: Program, node: fx.Node, name: str) -> Reading:
     x, weight, bias = value_of(node), node.args[1], argument(node, 2, "bias", None)
     w = program.constant(weight)
     if w is None or not program.is_value(x) or program.is_value(bias):
-        raise Unreadable("a linear map whose weight or bias depends on the input")
+        raise UnreadableError("a linear map whose weight or bias depends on the input")
     view = DenseView(w, program.shape(x))
     program.note(name, weight, bias)
     program.weights.append((name, view))
     return Affine(view, program.constant(bias)), (x,)
+
+
+def matmul(program: Program, node: fx.Node, name: str) -> Reading:
+    """`x @ M` with a constant matrix M."""
+    w = program.constant(node.args[1])
+    if w is None or w.dim() != 2 or not program.is_value(node.args[0]):
+        raise UnreadableError("a product of two values that depend on the input has no global constant")
+    x = value_of(node)
+    view = DenseView(w.T, program.shape(x))
+    program.note(name, node.args[1])
+    program.weights.append((name, view))
+    return Affine(view, None), (x,)
 
 
 def conv(program: Program, node: fx.Node, name: str) -> Reading:
@@ -41,10 +53,10 @@ def conv(program: Program, node: fx.Node, name: str) -> Reading:
     x, weight, bias = value_of(node), node.args[1], argument(node, 2, "bias", None)
     w = program.constant(weight)
     if w is None or not program.is_value(x) or program.is_value(bias):
-        raise Unreadable("a convolution whose kernel or bias depends on the input")
+        raise UnreadableError("a convolution whose kernel or bias depends on the input")
     axes = w.dim() - 2
     if axes not in (1, 2):
-        raise Unreadable(f"a {axes}-dimensional convolution (1 and 2 are covered)")
+        raise UnreadableError(f"a {axes}-dimensional convolution (1 and 2 are covered)")
     dilation = pair(argument(node, 5, "dilation", 1), axes)
     sides = _sides(argument(node, 4, "padding", 0), tuple(w.shape[2:]), dilation)
     x, sides, mode = _with_padding(program, x, sides)
@@ -101,7 +113,7 @@ def batch_norm(program: Program, node: fx.Node, name: str) -> Reading:
     x = value_of(node)
     m, v = program.constant(mean), program.constant(var)
     if bool(node.args[5]) or m is None or v is None or program.is_value(weight) or program.is_value(bias):
-        raise Unreadable("batch norm in training mode, or without running statistics: samples affect each other")
+        raise UnreadableError("batch norm in training mode, or without running statistics: samples affect each other")
     gain = torch.rsqrt(v + float(node.args[7]))  # type: ignore[arg-type]
     scale, shift = program.constant(weight), program.constant(bias)
     gain = gain if scale is None else gain * scale

@@ -1,4 +1,4 @@
-"""Records about Theorem 3.2: how layers align, the encoder's constant L_hat, and what each layer puts into its logarithm."""
+"""Records about Theorem 3.2: how layers align, the encoder's constant L_hat, and each layer's part in it."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class EncoderBound:
 
     @property
     def value(self) -> float | None:
-        """L_hat; None where there is none, or where it is too large for a float."""
-        return None if self.log_value is None or self.log_value > 709.0 else exp(self.log_value)
+        """L_hat, rounded up; None where there is none, or where it is too large for a float."""
+        return None if self.log_value is None or self.log_value > 709.0 else exp(self.log_value) * (1 + 1e-12)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""A search for the largest Jacobian norm: the lower rung against which upper bounds are judged.
+
+The global constant of a network that is differentiable almost everywhere is the supremum of its Jacobian norm over all of
+R^n, so every Jacobian met anywhere is a lower bound of it. A population of inputs evolves: children are parents plus sparse
+noise of all sizes, or points on the line through two parents; the largest norms survive. Nothing ever sits on a kink but
+by chance of probability zero: starting points are moved by a little noise too.
+
+Legend: b inputs, n coordinates, K logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor, nn
+
+from brittle.bounds.jacobian import logit_jacobians
+from brittle.errors import UsageError
+from brittle.operators.twin import readable_copy
+
+_PARENTS, _CHILDREN = 128, 256
+# Share of children between two parents, and the noise's range in decades of a parent's length.
+_MIXED = 0.3
+_DECADES = (-2.0, 0.5)
+_NUDGE = 1e-6
+# Rounding of the Jacobian itself in float64.
+_BELOW = 1 - 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class SteepestPoint:
+    """The largest Jacobian norm found, rounded down, and the input (*shape) where the network has that slope."""
+
+    value: float
+    x: Tensor
+
+
+def largest_row_sum(jacobians: Tensor) -> Tensor:
+    """`||J||_inf`, the largest row l_1 norm: (b, K, n) -> (b,)."""
+    return jacobians.abs().sum(2).amax(1)
+
+
+def spectral(jacobians: Tensor) -> Tensor:
+    """`||J||_2`: (b, K, n) -> (b,)."""
+    gram = jacobians @ jacobians.mT
+    return torch.linalg.eigvalsh(gram)[:, -1].clamp_min(0).sqrt()
+
+
+JACOBIAN_NORMS = {"linf": largest_row_sum, "l2": spectral}
+
+
+def search_jacobian_norm(
+    model: nn.Module, x: Tensor, norm: str, *, steps: int = 200, seed: int, inside_box: bool = False
+) -> SteepestPoint:
+    """A lower bound on the Lipschitz constant from input to logits, l_p to l_p.
+
+    Args:
+        model: takes inputs (b, *shape), returns logits (b, K); read in float64, left as it is.
+        x: (b, *shape) starting points, such as the data.
+        norm: "linf" or "l2".
+        steps: generations; 0 looks at the starting points alone.
+        seed: of the search.
+        inside_box: only inputs in [0, 1], for constants of the pixel box; global constants hold on all of R^n.
+
+    Raises:
+        UsageError: an unknown norm, no starting points, a negative number of steps.
+        ModelError: the model cannot be copied.
+    """
+    if norm not in JACOBIAN_NORMS:
+        raise UsageError(f"unknown norm {norm!r}: expected one of {', '.join(JACOBIAN_NORMS)}")
+    if len(x) == 0 or steps < 0:
+        raise UsageError(f"expected starting points and steps >= 0, got {len(x)} points and {steps} steps")
+    twin = readable_copy(model)
+    generator = torch.Generator().manual_seed(seed)
+    low, high = (0.0, 1.0) if inside_box else (-inf, inf)
+
+    def measured(points: Tensor) -> Tensor:
+        parts = points.reshape(-1, *x.shape[1:]).split(_CHILDREN)
+        return torch.cat([JACOBIAN_NORMS[norm](logit_jacobians(twin, part)) for part in parts])
+
+    def noise(rows: int, columns: int) -> Tensor:
+        return torch.randn(rows, columns, dtype=torch.float64, generator=generator)
+
+    def uniform(rows: int, columns: int) -> Tensor:
+        return torch.rand(rows, columns, dtype=torch.float64, generator=generator)
+
+    data = x.detach().cpu().to(torch.float64).flatten(1)
+    n = data.shape[1]
+    data = (data + _NUDGE * noise(len(data), n)).clamp(low, high)
+    spread = data.norm(dim=1).mean().clamp_min(1e-3) / n**0.5
+    away = (noise(_PARENTS // 2, n) * spread * 2).clamp(low, high)
+    points = torch.cat([data, away])
+    values = measured(points)
+    for _ in range(steps):
+        chosen = values.topk(min(_PARENTS, len(values))).indices
+        points, values = points[chosen], values[chosen]
+        first, second = torch.randint(0, len(points), (2, _CHILDREN), generator=generator)
+        sizes = 10.0 ** (_DECADES[0] + (_DECADES[1] - _DECADES[0]) * uniform(_CHILDREN, 1))
+        sparse = uniform(_CHILDREN, n) < uniform(_CHILDREN, 1)
+        lengths = points[first].norm(dim=1, keepdim=True).clamp_min(_NUDGE) / n**0.5
+        children = points[first] + sizes * lengths * noise(_CHILDREN, n) * sparse
+        between = points[first] + 1.5 * uniform(_CHILDREN, 1) * (points[second] - points[first])
+        children = torch.where(uniform(_CHILDREN, 1) < _MIXED, between, children).clamp(low, high)
+        points, values = torch.cat([points, children]), torch.cat([values, measured(children)])
+    best = int(values.argmax())
+    return SteepestPoint(float(values[best]) * _BELOW, points[best].reshape(x.shape[1:]))
