@@ -28,7 +28,7 @@ from brittle.training.loop import Budget, fit
 ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU)
 LARGEST = {"linf": 0.3, "l2": 3.0}
 ATTACKS = (APGD(steps=50, restarts=2), APGD(steps=50, loss="dlr"), TargetedAPGD(steps=30, targets=3))
-INPUTS, GROUP = 60, 6
+INPUTS, GROUP = 300, 30
 
 
 class Residual(nn.Module):
@@ -82,9 +82,8 @@ def main(cases: int, seed: int) -> int:
                 broken = int((~survived).sum())
                 violations += broken
                 if broken:
-                    print(
-                        f"VIOLATION: network {seed * 10_000 + number} ({name}), {norm} {epsilon}, inputs {part.tolist()}"
-                    )
+                    where = f"network {seed * 10_000 + number} ({name}), {norm} {epsilon}"
+                    print(f"VIOLATION: {where}, inputs {part.tolist()}", flush=True)
         number += 1
         print(
             f"{done:6} pairs, {number} networks, {violations} violations, {time.process_time() - start:.0f} s  {name}",

@@ -82,7 +82,7 @@ def made_audit(name: str) -> Audit:
         ),
         bounds={norm: _ladder(norm, matrices) for norm in RADII},
         gaps=tuple(
-            Gap(norm, e, 2.1 * e * NETS[name][1] * (4 if norm == "linf" else 1), e * 35 * NETS[name][1])
+            Gap(norm, e, 2.1 * e * NETS[name][1] * (4 if norm == "linf" else 1), e * 35 * NETS[name][1], N)
             for norm in RADII
             for e in RADII[norm]
         ),

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from numbers import Real
 
 from torch import nn
 
 from brittle.auditing.options import AuditOptions
+from brittle.auditing.prepare import check_model, check_runs
+from brittle.auditing.progress import prefixed
 from brittle.auditing.run import Subject, audit_one, structure_rows
 from brittle.bounds.ladder import lipschitz_constants
-from brittle.compare import compare
+from brittle.compare import check_base, compare
+from brittle.data.dataset import Dataset
 from brittle.data.load import Data, as_dataset
 from brittle.errors import UsageError
-from brittle.evaluation.batches import Progress
+from brittle.evaluation.progress import Progress
+from brittle.models.fit import check_finite
 from brittle.models.recipe import recipe_of
-from brittle.operators.network import read_network
+from brittle.operators.network import Network, read_network
 from brittle.results.audit import Audit
 from brittle.results.bounds import Rung
 from brittle.results.layer import LayerStructure
+from brittle.results.robustness import threat_key
 
 
 def audit(
@@ -59,10 +64,9 @@ def audit(
     """
     if norm not in ("linf", "l2", "both"):
         raise UsageError(f"unknown norm {norm!r}: expected linf, l2 or both")
-    radii = None if epsilon is None else {k: (v,) if isinstance(v, int | float) else tuple(v) for k, v in epsilon.items()}
     options = AuditOptions(
         norms=("linf", "l2") if norm == "both" else (norm,),
-        epsilon=radii,
+        epsilon=_radii(epsilon),
         samples=samples,
         effort=effort,
         batch_size=batch_size,
@@ -71,11 +75,13 @@ def audit(
         max_drop=max_drop,
     )
     dataset = as_dataset(data)
-    base = against
-    if isinstance(against, nn.Module):
-        base = audit_one(Subject(against, "base"), dataset, options, progress=progress)
-    mine = audit_one(Subject(model, name), dataset, options, progress=progress)
-    return compare(base, mine, max_drop) if isinstance(base, Audit) else mine
+    subject = Subject(_module(model, "model"), name)
+    base = against if isinstance(against, Audit) or against is None else Subject(_module(against, "against"), "base")
+    _check_all_first(subject, base, dataset, options)
+    if isinstance(base, Subject):
+        base = audit_one(base, dataset, options, progress=prefixed(progress, "base: "))
+    mine = audit_one(subject, dataset, options, progress=progress)
+    return mine if base is None else compare(base, mine, max_drop)
 
 
 def structure(model: nn.Module, input_shape: tuple[int, ...] | None = None, *, k: float = 0.1) -> list[LayerStructure]:
@@ -87,13 +93,11 @@ def structure(model: nn.Module, input_shape: tuple[int, ...] | None = None, *, k
         k: fraction of rows or singular values for residual and spread.
 
     Raises:
-        ModelError: a model without parameters.
+        ModelError: a model without parameters, with weights that are not finite, or that does not take such inputs.
         UsageError: k outside (0, 1].
     """
     AuditOptions(k_fraction=k)
-    recipe = recipe_of(model)
-    shape = recipe.input_shape if input_shape is None and recipe is not None else input_shape
-    return list(structure_rows(read_network(model, shape), k))
+    return list(structure_rows(_read(model, _input_shape(model, input_shape)), k))
 
 
 def lipschitz(model: nn.Module, norm: str = "l2", input_shape: tuple[int, ...] | None = None) -> list[Rung]:
@@ -101,12 +105,65 @@ def lipschitz(model: nn.Module, norm: str = "l2", input_shape: tuple[int, ...] |
 
     Raises:
         UsageError: an unknown norm, or an input shape that is not known.
-        ModelError: a model without parameters.
+        ModelError: a model without parameters, with weights that are not finite, or that does not take such inputs.
     """
-    options = replace(AuditOptions(), norms=(norm,))
-    recipe = recipe_of(model)
-    shape = recipe.input_shape if input_shape is None and recipe is not None else input_shape
+    options = AuditOptions(norms=(norm,))
+    shape = _input_shape(model, input_shape)
     if shape is None:
         raise UsageError("the input shape is not known: pass input_shape=(channels, height, width)")
-    network = read_network(model, shape)
-    return list(lipschitz_constants(network, structure_rows(network, options.k_fraction), (norm,), {})[norm].ladder.ladder)
+    network = _read(model, shape)
+    rows = structure_rows(network, options.k_fraction)
+    return list(lipschitz_constants(network, rows, (norm,), {})[norm].ladder.ladder)
+
+
+def _radii(epsilon: object) -> dict[str, tuple[float, ...]] | None:
+    """Radii by norm, each a tuple."""
+    if epsilon is None:
+        return None
+    try:
+        if not isinstance(epsilon, Mapping):
+            raise TypeError
+        return {
+            norm: (float(radii),) if isinstance(radii, Real) else tuple(float(radius) for radius in radii)
+            for norm, radii in epsilon.items()
+        }
+    except (TypeError, ValueError):
+        raise UsageError(
+            "epsilon must map norms to radii in pixel units, such as {'linf': 8/255, 'l2': [0.25, 0.5]}, "
+            f"got {epsilon!r}"
+        ) from None
+
+
+def _module(model: object, argument: str) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"{argument} must be an nn.Module that takes pixels and returns logits, got a {type(model).__name__}: load "
+            "a file with brittle.load"
+        )
+    return model
+
+
+def _check_all_first(subject: Subject, base: Subject | Audit | None, data: Dataset, options: AuditOptions) -> None:
+    """Everything that can be refused without an attack, so that nobody waits for the base and is refused then."""
+    threats = options.threats(data.input_shape)
+    split = data.split("test").take(options.samples, options.seed)
+    if isinstance(base, Audit):
+        keys = [threat_key(threat.norm, threat.epsilon) for threat in threats]
+        check_base(base, split.sha256(), f"{data.name}, {len(split)}", keys, options.effort)
+    for one in (subject, base):
+        if isinstance(one, Subject):
+            check_model(one.model, split.x, split.y, options.device)
+
+
+def _input_shape(model: nn.Module, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The shape that was given, else the one that a zoo model's recipe knows."""
+    recipe = recipe_of(_module(model, "model"))
+    return recipe.input_shape if given is None and recipe is not None else given
+
+
+def _read(model: nn.Module, shape: tuple[int, ...] | None) -> Network:
+    for name, weight in model.named_parameters():
+        check_finite(name, weight)
+    if shape is not None:
+        check_runs(model, shape)
+    return read_network(model, shape)

@@ -9,9 +9,11 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
+from brittle.bounds.encoder_change import encoder_change
 from brittle.errors import DataError
 from brittle.evaluation.intervals import paired_drop_interval, samples_for_half_width, two_level_interval
 from brittle.results.audit import Audit, Comparison, LayerChange, Paired, Verdict
+from brittle.results.encoder import EncoderChange
 from brittle.results.robustness import Robustness, threat_key
 
 CAUTION = (
@@ -25,11 +27,12 @@ def compare(base: Audit, child: Audit, max_drop: float) -> Audit:
     """`child` with its comparison against `base` and the verdict (rule in the interface: tolerance in points).
 
     Raises:
-        DataError: the audits were made on other samples or radii or with another effort, or one was stopped at its time limit.
+        DataError: the audits were made on other samples or radii or with another effort, or one was stopped at its
+            time limit.
     """
     if child.partial:
         raise DataError(
-            f"the audit of {child.model.name} was stopped at its time limit: audit it again with a longer one to compare"
+            f"the audit of {child.model.name} was stopped at its time limit: audit it again with a longer one"
         )
     keys = [threat_key(row.norm, row.epsilon) for row in child.robustness]
     check_base(base, child.data.sha256, f"{child.data.name}, {child.data.samples}", keys, child.settings.effort)
@@ -38,8 +41,18 @@ def compare(base: Audit, child: Audit, max_drop: float) -> Audit:
         _paired(base, child, before[key], row, key, max_drop) for key, row in zip(keys, child.robustness, strict=True)
     ]
     changes, unmatched = _attribution(base, child)
-    comparison = Comparison(base.model, tuple(pairs), changes, unmatched, CAUTION)
+    comparison = Comparison(base.model, tuple(pairs), changes, unmatched, CAUTION, _encoder(base, child))
     return replace(child, comparison=comparison, verdict=verdict(tuple(pairs), max_drop))
+
+
+def _encoder(base: Audit, child: Audit) -> tuple[EncoderChange, ...]:
+    """Changes of log L_hat for every norm and kind that both audits have."""
+    before = {(bound.norm, bound.kind): bound for bound in base.encoder}
+    return tuple(
+        encoder_change(before[bound.norm, bound.kind], bound)
+        for bound in child.encoder
+        if (bound.norm, bound.kind) in before
+    )
 
 
 def check_base(base: Audit, sha256: str, samples: str, keys: Sequence[str], effort: str) -> None:
@@ -51,7 +64,7 @@ def check_base(base: Audit, sha256: str, samples: str, keys: Sequence[str], effo
     """
     if base.partial:
         raise DataError(
-            f"the audit of {base.model.name} was stopped at its time limit: audit it again with a longer one to compare"
+            f"the audit of {base.model.name} was stopped at its time limit: audit it again with a longer one"
         )
     if base.data.sha256 != sha256:
         raise DataError(
@@ -64,13 +77,13 @@ def check_base(base: Audit, sha256: str, samples: str, keys: Sequence[str], effo
             raise DataError(f"the base was not audited at {key}: audit both models with the same norms and radii")
     if base.settings.effort != effort:
         raise DataError(
-            f"the base was attacked with effort {base.settings.effort!r}, the model with {effort!r}: use the same effort "
-            "for both, or the attack's strength would pass for a change of robustness"
+            f"the base was attacked with effort {base.settings.effort!r}, the model with {effort!r}: use the same "
+            "effort for both, or the attack's strength would pass for a change of robustness"
         )
 
 
 def verdict(pairs: Sequence[Paired], max_drop: float) -> Verdict:
-    """Brittle if any threat's paired interval lies above the tolerance, not brittle if all lie below, else undecided."""
+    """Brittle if any threat's interval lies above the tolerance, not brittle if all lie below, else undecided."""
     answers = [pair_verdict(pair.interval95, max_drop) for pair in pairs]
     return Verdict(
         any_verdict(answers), tuple(_sentence(p, a, max_drop) for p, a in zip(pairs, answers, strict=True)), max_drop

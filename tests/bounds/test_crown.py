@@ -15,14 +15,12 @@ from torch import Tensor
 
 from brittle.bounds.crown import crown_margins, interval_exact, relax
 from brittle.bounds.crown_alpha import alpha_crown
-from brittle.bounds.crown_lines import lines
 from brittle.bounds.crown_plan import before_nonlinear, plan, row_costs
-from brittle.bounds.crown_pool import pool_lines
 from brittle.bounds.crown_region import region
 from brittle.errors import ModelError, UsageError
-from brittle.operators.graph import Graph, MaxPool, Node, Opaque, Source
+from brittle.operators.graph import Graph, Node, Opaque, Source
 from brittle.threats import ball
-from tests.bounds.small_graphs import ACTIVATIONS, activation, inputs, mlp, mlp_weights, points, residual
+from tests.bounds.small_graphs import ACTIVATIONS, inputs, mlp, mlp_weights, points, residual
 
 Weights = list[tuple[np.ndarray, np.ndarray]]
 
@@ -175,86 +173,21 @@ def test_a_tiny_ball_gives_the_margin_itself(kind: str) -> None:
     torch.testing.assert_close(bounds, margins, rtol=0, atol=2e-5)  # smooth activations are given 1e-8 each
 
 
-@settings(max_examples=60, deadline=None)
-@given(kind=st.sampled_from(sorted(ACTIVATIONS)), seed=st.integers(0, 10**6), scale=st.sampled_from([0.01, 1.0, 8.0]))
-def test_lines_enclose_the_function(kind: str, seed: int, scale: float) -> None:
-    rng = torch.Generator().manual_seed(seed)
-    ends = scale * torch.randn(2, 1, 30, dtype=torch.float64, generator=rng)
-    low, high = ends.amin(0), ends.amax(0)
-    op = activation(kind)
-    found = lines(op, low, high)
-    below = torch.zeros_like(low) if found.lower_offset is None else found.lower_offset
-    for t in torch.linspace(0, 1, 101, dtype=torch.float64):
-        v = low + t * (high - low)
-        value = op.function(v)
-        tolerance = 4e-16 * (1 + v.abs())  # of evaluating the lines here
-        assert bool((found.lower_slope * v + below <= value + tolerance).all())
-        assert bool((found.upper_slope * v + found.upper_offset >= value - tolerance).all())
-
-
-@pytest.mark.parametrize("kind", ["tanh", "sigmoid"])
-def test_lines_of_s_shaped_functions_touch_them(kind: str) -> None:
-    op = activation(kind)
-    low = torch.tensor([[-3.0, -0.5, 0.2, -2.0, -4.0]], dtype=torch.float64)
-    high = torch.tensor([[1.0, 4.0, 2.0, -0.1, 4.0]], dtype=torch.float64)
-    found = lines(op, low, high)
-    v = low + torch.linspace(0, 1, 20001, dtype=torch.float64)[:, None] * (high - low)
-    assert found.lower_offset is not None
-    gap = torch.stack(
-        [
-            found.upper_slope * v + found.upper_offset - op.function(v),
-            op.function(v) - found.lower_slope * v - found.lower_offset,
-        ]
-    )
-    assert float(gap.amin(1).max()) < 1e-6
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    seed=st.integers(0, 10**6),
-    kernel=st.integers(1, 3),
-    stride=st.integers(1, 3),
-    dilation=st.integers(1, 2),
-    ceil=st.booleans(),
-    width=st.sampled_from([0.0, 0.1, 2.0]),
-)
-def test_pooling_is_enclosed(seed: int, kernel: int, stride: int, dilation: int, ceil: bool, width: float) -> None:
-    rng = torch.Generator().manual_seed(seed)
-    op = MaxPool((kernel, 2), (stride, 1), (kernel // 2, 1), (dilation, 1), ceil)
-    low = torch.randn(2, 2, 6, 5, dtype=torch.float64, generator=rng)
-    high = low + width * torch.rand(low.shape, dtype=torch.float64, generator=rng)
-    found = pool_lines(op, (2, 6, 5), low, high)
-    out = op.apply(low).shape
-    owner = torch.tensor([0, 1, 1])
-    rows = torch.randn(3, *out[1:], dtype=torch.float64, generator=rng)
-    back, constant = found.pull(rows, owner)
-    for _ in range(20):
-        v = low + torch.rand(low.shape, dtype=torch.float64, generator=rng) * (high - low)
-        truth = (rows * op.apply(v)[owner]).flatten(1).sum(1)
-        bound = (back * v[owner]).flatten(1).sum(1) + constant
-        assert bool((bound <= truth + 1e-12).all())
-        if width == 0.0:
-            torch.testing.assert_close(bound, truth)
-
-
 def test_rounding_is_inside_the_bound() -> None:
-    """Linear networks with cancelling weights: the exact minimum in fractions is never below the bound."""
+    """Linear networks with cancelling weights on a ball of no size: the true margin is never below the bound."""
     rng = torch.Generator().manual_seed(0)
-    below = 0
+    above = 0
     for _ in range(40):
         big = 10.0 ** torch.randint(0, 12, (40,), generator=rng) * torch.randn(40, dtype=torch.float64, generator=rng)
         w = torch.zeros(2, 80, dtype=torch.float64)
         w[0] = torch.cat([big, -big])[torch.randperm(80, generator=rng)]
-        x = torch.full((1, 80), 0.1, dtype=torch.float64)
+        x = 0.1 + 0.8 * torch.rand(1, 40, dtype=torch.float64, generator=rng).repeat(1, 2)
         graph = mlp([(w, torch.zeros(2, dtype=torch.float64))])
-        eps = 1e-18
-        bound = float(crown_margins(graph, x, torch.tensor([0]), ball("linf", eps))[0, 1])
-        step = Fraction(eps)
-        exact = sum((Fraction(float(a)) * (Fraction(0.1) - step * int(np.sign(float(a)))) for a in w[0]), Fraction(0))
+        bound = float(crown_margins(graph, x, torch.tensor([0]), ball("l2", 1e-40))[0, 1])
+        exact = sum((Fraction(float(a)) * Fraction(float(v)) for a, v in zip(w[0], x[0], strict=True)), Fraction(0))
         assert Fraction(bound) <= exact
-        plain = float((w[0] * x[0]).sum() - eps * w[0].abs().sum())
-        below += Fraction(plain) > exact
-    assert below > 0  # the plain sum does exceed the truth here: the debt is needed
+        above += Fraction(float((w[0] * x[0]).sum())) > exact
+    assert above > 0  # the plain sum does exceed the truth: the debt is needed
 
 
 def test_crown_is_tighter_than_interval_ranges_inside() -> None:
@@ -263,8 +196,8 @@ def test_crown_is_tighter_than_interval_ranges_inside() -> None:
     around = region("linf", x, torch.full((len(x),), 0.05, dtype=torch.float64))
     plain = relax(graph, around, frozenset(), {}).intervals[5]
     tight = relax(graph, around, frozenset(before_nonlinear(graph)), {}).intervals[5]
-    assert bool((tight.lower >= plain.lower).all())
-    assert bool((tight.upper <= plain.upper).all())
+    assert bool((tight.lower >= plain.lower - 1e-12).all())
+    assert bool((tight.upper <= plain.upper + 1e-12).all())
     assert float((tight.upper - tight.lower).mean()) < 0.7 * float((plain.upper - plain.lower).mean())
 
 

@@ -17,12 +17,12 @@ from brittle.training.loop import Budget, fit
 
 @pytest.fixture(scope="session")
 def demo_nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder `demo` with the four nets under their names, trained for one epoch or not at all."""
+    """A folder `demo` with the four nets under their names, from one short training."""
     folder = tmp_path_factory.mktemp("stand-ins") / "demo"
     folder.mkdir()
     data = load_data("digits")
     original = build(parse_zoo("zoo:mlp?width=40&depth=2&input=1x8x8&classes=10"), seed=0)
-    fit(original, data.split("train"), data.split("validation"), Budget(epochs=15), seed=0)
+    fit(original, data.split("train"), data.split("validation"), Budget(epochs=8), seed=0)
     save(original, folder / "original.safetensors")
     save(factorise(original, {"fc1": 2, "fc2": 2}), folder / "low-rank.safetensors")
     for child in ("neuron-pruned", "narrow"):

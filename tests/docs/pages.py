@@ -60,10 +60,18 @@ def words(command: str) -> list[str]:
     return shlex.split(command)[1:]
 
 
+def _unfenced(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
 def prose(page: Path) -> str:
     """The page without its fenced blocks and inline code."""
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
-    return re.sub(r"`[^`\n]*`", "code", text)
+    return re.sub(r"`[^`\n]*`", "code", _unfenced(page))
+
+
+def code_spans(page: Path) -> tuple[str, ...]:
+    """The inline code of a page."""
+    return tuple(re.findall(r"`([^`\n]+)`", _unfenced(page)))
 
 
 def links(page: Path) -> tuple[str, ...]:
@@ -72,5 +80,5 @@ def links(page: Path) -> tuple[str, ...]:
 
 def anchors(page: Path) -> set[str]:
     """The headings as the site and GitHub name them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    headings = re.findall(r"^#+ (.+)$", _unfenced(page), flags=re.M)
     return {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}

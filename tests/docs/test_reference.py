@@ -16,7 +16,7 @@ from brittle.cli.app import app
 from brittle.data.load import DATASETS
 from brittle.models.options import known_options
 from brittle.models.zoo import ZOO
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, code_spans
 
 
 def _page(path: str) -> str:
@@ -28,19 +28,16 @@ def _section(text: str, heading: str) -> str:
     return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("command", ["audit", "demo", "report"])
 def _options_listed(command: str) -> dict[str, str]:
     """The options in the command's table, with the first word of their default."""
     section = _section(_page("reference/cli.md"), f"brittle {command}")
     return dict(re.findall(r"^\| `(--[a-z-]+)` \| `?([\w.]*)", section, flags=re.M))
 
 
+@pytest.mark.parametrize("command", ["audit", "demo", "report"])
 def test_every_option_is_on_the_page_and_no_other(command: str) -> None:
     options = {o for p in get_command(app).commands[command].params for o in p.opts if o.startswith("--")} - {"--help"}
-    listed = set(
-        re.findall(r"^\| `(--[a-z-]+)`", _section(_page("reference/cli.md"), f"brittle {command}"), flags=re.M)
-    )
-    assert listed == options
+    assert set(_options_listed(command)) == options
 
 
 def test_every_command_is_on_the_page() -> None:
@@ -89,7 +86,8 @@ def test_every_field_is_explained(schema: str) -> None:
     fields = set(tree["properties"])
     for record in tree.get("$defs", {}).values():
         fields |= set(record.get("properties", {}))
-    explained = set(re.findall(r"[a-z_0-9]+", " ".join(re.findall(r"`([^`]+)`", _page("reference/audit-json.md")))))
+    spans = code_spans(ROOT / "docs/reference/audit-json.md")
+    explained = set(re.findall(r"[a-z_0-9]+", " ".join(spans)))
     assert not fields - explained, f"docs/reference/audit-json.md does not explain {sorted(fields - explained)}"
 
 

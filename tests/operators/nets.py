@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from brittle.models.layers import LowRankConv2d, LowRankLinear
 from brittle.models.pixels import Pixels
 from brittle.models.recipe import Recipe, build
+from brittle.operators import handlers, reader
+from brittle.operators.graph import Graph
+from brittle.operators.network import Network, read_network
+from brittle.operators.program import Handler, Program, Reading
 
 Made = tuple[Callable[[], nn.Module], tuple[int, ...]]
 
@@ -161,7 +167,7 @@ NETS: dict[str, Made] = {
     "zoo linear": zoo("mlp", (4,), depth=0),
     "zoo cnn": zoo("cnn", (2, 8, 8), channels=(3, 4), kernel=3, stride=1, batch_norm=True, pool=2, fc=(6,)),
     "zoo cnn, low-rank": zoo("cnn", (2, 8, 8), channels=(3, 4), ranks=2, batch_norm=True, activation="gelu"),
-    "zoo resnet": zoo("resnet", (2, 8, 8), channels=(4, 6), blocks=1),
+    "zoo resnet": zoo("resnet", (2, 8, 8), depth=8, width=2),
     "zoo resnet_b": zoo("resnet_b", (2, 8, 8), stem=4, channels=(6,), blocks=2, fc=(7,)),
     "pixels": (normalised, (3, 6, 6)),
     "low-rank": low_rank_images(),
@@ -195,7 +201,10 @@ NETS: dict[str, Made] = {
     "views": between(
         lambda x: x.view(x.shape[0], 4, -1).unsqueeze(1).squeeze(1).reshape(-1, 28, 6).unflatten(1, (4, 7)).contiguous()
     ),
-    "aliases": between(lambda x: aten.alias(aten.clone(aten.detach(x))), lambda x: aten._unsafe_view(x, [13, 12, 14])),
+    "aliases": between(
+        lambda x: aten.alias(aten.contiguous(aten.clone(aten.detach(x)))),
+        lambda x: aten._unsafe_view(x, [len(x), 12, 14]),
+    ),
     "dropout": between(nn.Dropout(0.5), nn.Dropout2d(0.5), nn.AlphaDropout(0.5), nn.ReLU()),
     "sums": flat(lambda x: 1 - x, lambda x: torch.add(x, x, alpha=-0.3), lambda x: 2 + x - 0.1, lambda x: x - x.relu()),
     "constants": flat(lambda x: torch.sub(torch.ones(6).to(x), x, alpha=3) * 0.5 / torch.arange(1, 7), lambda x: -x),
@@ -203,7 +212,7 @@ NETS: dict[str, Made] = {
     "bn after add": flat(lambda x: x + x.relu(), nn.BatchNorm1d(6), nn.ReLU()),
     "matrix product": flat(lambda x: x @ torch.ones(6, 4).to(x), head=4),
     "relu_": flat(nn.ReLU(inplace=True)),
-    "relu6": flat(nn.ReLU6()),
+    "relu6": flat(nn.ReLU6(inplace=True), lambda x: F.relu6(x)),
     "leaky": flat(nn.LeakyReLU(0.2, inplace=True), nn.LeakyReLU(1.5)),
     "elu": flat(nn.ELU(1.7), nn.CELU(0.6), nn.SELU()),
     "gelu": flat(nn.GELU(), nn.GELU(approximate="tanh")),
@@ -214,3 +223,28 @@ NETS: dict[str, Made] = {
     "waves": flat(torch.sin, torch.cos, torch.abs),
     "prelu": between(nn.PReLU(4)),
 }  # fmt: skip
+
+# Operators met by `read` so far.
+MET: set[str] = set()
+
+
+def _noting(kind: str, handler: Handler) -> Handler:
+    def note(program: Program, node: fx.Node, name: str) -> Reading:
+        MET.add(kind)
+        return handler(program, node, name)
+
+    return note
+
+
+@cache
+def read(name: str) -> Network:
+    """A net of `NETS` as `brittle` reads it."""
+    make, shape = NETS[name]
+    with patch.object(reader, "OPERATORS", {k: _noting(k, h) for k, h in handlers.OPERATORS.items()}):
+        return read_network(make(), shape)
+
+
+def graph_of(name: str) -> Graph:
+    graph = read(name).graph
+    assert graph is not None
+    return graph

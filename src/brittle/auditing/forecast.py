@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from brittle.attacks.gradient import input_gradient
 from brittle.attacks.losses import cross_entropy
 from brittle.attacks.protocol import Attack
+from brittle.auditing.robustness import GAP_SAMPLES, GAP_STEPS
 from brittle.threats import Ball
 
 # Share of samples that a later attack still meets, a guess in the middle of what audits show.
@@ -34,4 +35,4 @@ def forecast_seconds(
         torch.cuda.synchronize()
     each = (perf_counter() - start) / (part.stop - part.start)
     gradients = attacks[0].cost + _STANDING * sum(a.cost for a in attacks[1:])
-    return each * gradients * len(x) * len(threats)
+    return each * len(threats) * (gradients * len(x) + GAP_STEPS * min(len(x), GAP_SAMPLES))

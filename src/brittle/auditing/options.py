@@ -9,6 +9,7 @@ import torch
 
 from brittle.attacks.table import effort_named
 from brittle.errors import UsageError
+from brittle.results.robustness import threat_key
 from brittle.threats import BALLS, Ball, ball
 
 # Radii (pixel units) used where none are given: grey images stand more than natural ones.
@@ -65,27 +66,42 @@ class AuditOptions:
             raise UsageError(f"k is a fraction of the layer's rows in (0, 1], got {self.k_fraction!r}")
         if self.batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, got {self.batch_size}")
-        if self.seed < 0:
-            raise UsageError(f"the seed must be at least 0, got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"the seed must be at least 0 and below 2^63, got {self.seed}")
         if not 0 <= self.max_drop < 100:
             raise UsageError(f"max-drop is in percentage points, 0 to 100, got {self.max_drop!r}")
         if self.time_limit is not None and not self.time_limit > 0:
             raise UsageError(f"the time limit must be a positive number of seconds, got {self.time_limit!r}")
         _check_device(self.device)
 
-    def threats(self, channels: int) -> tuple[Ball, ...]:
-        """The balls to measure, l_inf first, radii ascending."""
-        kind = DEFAULT_EPSILON["colour" if channels == 3 else "grey"]
-        chosen = {norm: (self.epsilon or {}).get(norm, kind[norm] if self.epsilon is None else ()) for norm in self.norms}
+    def threats(self, input_shape: tuple[int, ...]) -> tuple[Ball, ...]:
+        """The balls to measure, l_inf first, radii ascending; `input_shape` is (channels, height, width) or (d,).
+
+        Raises:
+            UsageError: no radius for the norms, or several that results could not tell apart.
+        """
+        kind = DEFAULT_EPSILON["colour" if len(input_shape) == 3 and input_shape[0] == 3 else "grey"]
+        chosen = {
+            norm: (self.epsilon or {}).get(norm, kind[norm] if self.epsilon is None else ()) for norm in self.norms
+        }
         balls = tuple(ball(norm, radius) for norm, radii in chosen.items() for radius in sorted(set(radii)))
+        keys = [threat_key(threat.norm, threat.epsilon) for threat in balls]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise UsageError(f"several radii are {key} to six digits: results could not be told apart, give one")
         if not balls:
-            raise UsageError(f"no radius given for {' or '.join(self.norms)}: add one, such as epsilon={{'linf': [0.05]}}")
+            raise UsageError(
+                f"no radius given for {' or '.join(self.norms)}: add one, such as epsilon={{'linf': [0.05]}}"
+            )
         return balls
 
 
 def _check_device(device: str) -> None:
     try:
-        torch.empty(0, device=torch.device(device))
+        place = torch.device(device)
+        torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
         raise UsageError(f"device {device!r} is not available here ({first}): use cpu") from None
+    if place.type == "meta":
+        raise UsageError("device 'meta' holds no numbers: use cpu")

@@ -14,7 +14,14 @@ from brittle.threats import Ball
 
 
 def examples(
-    threat: Ball, x: Tensor, x_adv: Tensor, y: Tensor, before: Tensor, after: Tensor, classes: tuple[str, ...], count: int
+    threat: Ball,
+    x: Tensor,
+    x_adv: Tensor,
+    y: Tensor,
+    before: Tensor,
+    after: Tensor,
+    classes: tuple[str, ...],
+    count: int,
 ) -> tuple[Example, ...]:
     """Pictures of the first `count` samples that an attack flipped; none where inputs are not images.
 

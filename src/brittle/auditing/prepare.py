@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from brittle.attacks.frozen import frozen
+from brittle.attacks.gradient import input_gradient
 from brittle.errors import ModelError
+from brittle.evaluation.batches import check_logits
+from brittle.models.fit import check_finite
+from brittle.models.messages import first_line
 from brittle.operators.network import Network
 from brittle.operators.view import size
+from brittle.results.audit import Check
 
 # Up to this many multiply-adds for one input the network is evaluated in float64.
 _FLOAT64_WORK = 5e6
+
+_SHORT = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The copy that is measured, its number format, and what people should know about it."""
+
+    model: nn.Module
+    dtype: torch.dtype
+    checks: tuple[Check, ...]
 
 
 def choose_dtype(network: Network, asked: torch.dtype | None) -> torch.dtype:
@@ -25,19 +43,82 @@ def choose_dtype(network: Network, asked: torch.dtype | None) -> torch.dtype:
     return torch.float64 if work <= _FLOAT64_WORK else torch.float32
 
 
-def twin(model: nn.Module, x: Tensor, dtype: torch.dtype, device: str) -> nn.Module:
-    """A copy of `model` in eval mode with frozen parameters; the original is never touched.
+def check_model(model: nn.Module, x: Tensor, y: Tensor, device: str) -> None:
+    """Refuse a model that no audit could measure on samples x (n, *shape), y (n,), after one forward pass.
 
     Raises:
-        ModelError: the copy does not run on inputs like `x` (1, *shape).
+        ModelError: weights that are not finite, a model that does not run, returns no logits or has no gradients.
+        DataError: labels that the model has no logit for.
     """
-    other = copy.deepcopy(model).to(device=torch.device(device), dtype=dtype).eval().requires_grad_(False)
+    twin(model, x, y, torch.float32, device)
+
+
+def twin(model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, device: str) -> Twin:
+    """A copy of `model` in eval mode with frozen parameters, tried on the first sample; the original is never touched.
+
+    A model that does not run in float64 is taken in float32, and a check says so.
+
+    Raises:
+        ModelError: weights that are not finite, a model that does not run, returns no logits or has no gradients.
+        DataError: labels that the model has no logit for.
+    """
+    for name, weight in (*model.named_parameters(), *model.named_buffers()):
+        check_finite(name, weight)
+    checks = _weights_format(model, dtype)
     try:
+        return Twin(_tried(model, x, y, dtype, device), dtype, checks)
+    except ModelError:
+        if dtype == torch.float32:
+            raise
+    other = _tried(model, x, y, torch.float32, device)
+    advice = "the model runs in float32 only: results hold up to its rounding, and may hang on the batch size"
+    return Twin(other, torch.float32, (*checks, Check("number format", "warning", advice)))
+
+
+def check_runs(model: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Refuse a model that does not run on inputs of this shape.
+
+    Raises:
+        ModelError: it fails on one grey input.
+    """
+    _forward(model, torch.full((1, *input_shape), 0.5), torch.float32, "cpu")
+
+
+def _forward(model: nn.Module, x: Tensor, dtype: torch.dtype, device: str) -> tuple[nn.Module, object]:
+    """A frozen copy and what it returns for one input x (1, *shape)."""
+    try:
+        other = copy.deepcopy(model).to(device=torch.device(device), dtype=dtype).eval().requires_grad_(False)
         with torch.no_grad():
-            other(x[:1].to(device=device, dtype=dtype))
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            return other, other(x.to(dtype).to(device))
+    except Exception as error:  # the model is foreign code
         raise ModelError(
-            f"the model does not accept inputs of shape {tuple(x.shape[1:])} ({first}): check that model and data belong together"
+            f"the model does not accept inputs of shape {tuple(x.shape[1:])} ({first_line(error)}): "
+            "check that model and data belong together"
+        ) from None
+
+
+def _tried(model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, device: str) -> nn.Module:
+    other, logits = _forward(model, x[:1], dtype, device)
+    label = y[:1].to(device)
+    check_logits(logits, label)
+    try:
+        with frozen(other):
+            input_gradient(other, x[:1].to(dtype).to(device), label, _sum)
+    except Exception as error:
+        raise ModelError(
+            f"the logits have no gradient in the pixels ({first_line(error)}): attacks need one; audit the "
+            "differentiable model that this one was made from"
         ) from None
     return other
+
+
+def _sum(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.sum(1)
+
+
+def _weights_format(model: nn.Module, dtype: torch.dtype) -> tuple[Check, ...]:
+    halves = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.dtype in _SHORT})
+    if not halves:
+        return ()
+    advice = f"the weights are {', '.join(halves)}, measured in {str(dtype).removeprefix('torch.')}: the rounding of "
+    return (Check("weights", "warning", advice + "the shorter format is not part of the results"),)

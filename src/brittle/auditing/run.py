@@ -13,20 +13,20 @@ import brittle
 from brittle.attacks.table import effort_named
 from brittle.auditing.forecast import forecast_seconds
 from brittle.auditing.options import AuditOptions
-from brittle.auditing.prepare import choose_dtype, twin
+from brittle.auditing.preflight import preflight
+from brittle.auditing.prepare import check_model, choose_dtype, twin
 from brittle.auditing.robustness import measure
 from brittle.bounds.jacobian import largest_jacobian_norms
 from brittle.bounds.ladder import lipschitz_constants
+from brittle.bounds.tight import TIGHTNESS
+from brittle.bounds.tight import TIGHTNESS
+from brittle.compressibility.layer import layer_structure
 from brittle.data.dataset import Dataset
-from brittle.errors import ModelError
 from brittle.evaluation.batches import Progress
-from brittle.evaluation.masking import masking_checks
-from brittle.evaluation.model_checks import model_checks
 from brittle.models.recipe import recipe_of
 from brittle.operators.network import Network, read_network
 from brittle.results.audit import SCHEMA, Audit, Check, DataInfo, ModelInfo, Settings
 from brittle.results.layer import LayerStructure
-from brittle.compressibility.layer import layer_structure
 
 # Samples that preflight and the Jacobian rung look at, and the most classes for which Jacobians are formed.
 _CHECKED = 200
@@ -58,23 +58,26 @@ def audit_one(
     """
     started = perf_counter()
     deadline = None if options.time_limit is None else monotonic() + options.time_limit
-    threats = options.threats(data.input_shape[0] if len(data.input_shape) == 3 else 1)
+    threats = options.threats(data.input_shape)
     split = data.split("test").take(options.samples, options.seed)
+    check_model(subject.model, split.x, split.y, options.device)
     network = read_network(subject.model, data.input_shape)
-    dtype = choose_dtype(network, options.dtype)
-    model = twin(subject.model, split.x, dtype, options.device)
+    copied = twin(subject.model, split.x, split.y, choose_dtype(network, options.dtype), options.device)
+    model, dtype = copied.model, copied.dtype
     x, y = split.x.to(dtype), split.y
     attacks = effort_named(options.effort)
 
-    checks = [Check("loading", "warning", note) for note in subject.notes]
-    if any(module.training for module in subject.model.modules()):
-        checks.append(Check("evaluation mode", "warning", "the model came in train mode; it was measured in eval mode"))
     head = slice(0, min(_CHECKED, len(x)))
-    checks += model_checks(model, x[head], y[head], batch_size=options.batch_size)
-    problems = [check.advice for check in checks if check.verdict == "problem"]
-    if problems:
-        raise ModelError(problems[0])
-    checks += masking_checks(model, x[head], y[head], threats[0], batch_size=options.batch_size, seed=options.seed)
+    checks = [*(Check("loading", "warning", note) for note in subject.notes), *copied.checks]
+    checks += preflight(
+        model,
+        x[head],
+        y[head],
+        threats[0],
+        in_train_mode=any(module.training for module in subject.model.modules()),
+        batch_size=options.batch_size,
+        seed=options.seed,
+    )
     if network.why:
         checks.append(Check("global constants", "warning", f"none for this network: {network.why}"))
     if progress is not None:
@@ -85,14 +88,16 @@ def audit_one(
     jacobians = {}
     if len(data.classes) <= _JACOBIAN_CLASSES:
         jacobians = largest_jacobian_norms(model, x[head].to(options.device), options.batch_size)
-    constants = lipschitz_constants(network, layers, options.norms, jacobians)
+    constants = lipschitz_constants(network, layers, options.norms, jacobians, TIGHTNESS[options.effort])
     brackets = measure(
         model,
         x,
         y,
         threats,
         attacks,
+        network.graph,
         constants,
+        effort=options.effort,
         batch_size=options.batch_size,
         seed=options.seed,
         classes=data.classes,
@@ -114,6 +119,7 @@ def audit_one(
         layers=layers,
         unmeasured=network.unmeasured,
         bounds={norm: constants[norm].ladder for norm in options.norms},
+        encoder=tuple(bound for norm in options.norms for bound in constants[norm].encoder),
         gaps=brackets.gaps,
         robustness=brackets.robustness,
         universal=(),

@@ -1,7 +1,8 @@
 """A network as dense matrices with activations between them: what LipSDP works on.
 
-`W_n phi_{n-1}(W_{n-1} ... phi_1(W_1 x))`, biases left out: they do not matter for differences. Affine maps in a row are
-multiplied out; what rounding can have added to a product is kept entry by entry, by `|fl(A B) - A B| <= gamma_k |A||B|`.
+`W_n phi_{n-1}(W_{n-1} ... phi_1(W_1 x))`, biases left out: they do not matter for differences. Affine maps in a row
+are multiplied out; what rounding can have added to a product is kept entry by entry, by `|fl(A B) - A B| <= gamma_k
+|A||B|`.
 
 Legend: d_i coordinates after layer i (d_0 inputs, d_n = K logits). Float64.
 """

@@ -9,13 +9,15 @@ bounds the scalar's error. With u = 2^-53 and gamma(n) as in `operators.rounding
 * multiple, sum: one rounding an entry, at most u times the stored result, and the parts' own errors;
 * `||M||_2 <= ||M + E||_2 + ||E||_F`; row i of |E| times lengths is at most `||E||_F ||lengths||_2`.
 
+Numbers so small that they lose digits (below 1e-308) are left out of account.
+
 Legend: n rows, m columns; float64.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import frexp, inf, sqrt
 
 import torch
 from torch import Tensor
@@ -64,25 +66,31 @@ def identity(scalar: float = 1.0) -> Form:
 
 
 def frobenius(values: Tensor) -> float:
-    """Upper bound of the Frobenius norm, rounding included."""
-    return above(float(torch.linalg.vector_norm(values)), values.numel())
+    """Upper bound of the Frobenius norm, rounding included; infinite where a number is not finite."""
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    if not 0.0 < largest < inf:
+        return 0.0 if largest == 0.0 else inf
+    return above(largest * float(torch.linalg.vector_norm(values / largest)), values.numel() + 4)
 
 
 def after(view: LinearView, form: Form, spectral: float) -> Form:
     """`T M`; `spectral >= ||T||_2`."""
     matrix, old = form.written_out(size(view.in_shape))
     out = view.apply(matrix.T.reshape(-1, *view.in_shape)).flatten(1).T.contiguous()
-    new = gamma(view.terms + 2) * magnitude(view) * frobenius(matrix)
+    new = gamma(_terms(view) + 2) * magnitude(view) * frobenius(matrix)
     return Form(out, 0.0, above(new + (spectral * old if old else 0.0), 8))
 
 
 def times(factor: float, form: Form) -> Form:
     """`factor * M`."""
+    # A power of two rounds nothing: ReLU's 1/2 and the signs of sums are exact.
+    rounding = 0.0 if abs(frexp(factor)[0]) in (0.0, 0.5) else gamma(1)
+    old = abs(factor) * form.error
     if form.dense is None:
         scalar = form.scalar * factor
-        return Form(None, scalar, above(form.error * abs(factor) + gamma(1) * abs(scalar), 4))
+        return Form(None, scalar, above(old + rounding * abs(scalar), 4))
     dense = form.dense * factor
-    return Form(dense, 0.0, above(abs(factor) * form.error + gamma(1) * frobenius(dense), 4))
+    return Form(dense, 0.0, above(old + rounding * frobenius(dense) if rounding else old, 4))
 
 
 def plus(a: Form, b: Form) -> Form:
@@ -105,3 +113,8 @@ def magnitude(view: LinearView) -> float:
             return view.tap_sums()
         case _:
             return mixed_norm(view)
+
+
+def _terms(view: LinearView) -> int:
+    """Products in the longest sum; a pair's own count grows with its cancellation, which `magnitude` has already."""
+    return view.outer.terms + view.inner.terms + 2 if isinstance(view, FactorisedView) else view.terms

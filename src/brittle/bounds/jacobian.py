@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
+
+from brittle.operators.twin import readable_copy
 
 # How far inputs are moved, so that none sits on a kink (ReLU at 0, ties in a pooling): autograd's choice there need
 # not be a slope of the network. Black pixels and zero biases make such inputs common.
@@ -33,7 +33,7 @@ def largest_jacobian_norms(model: nn.Module, x: Tensor, batch_size: int, *, seed
     the network is differentiable the Jacobian is a limit of slopes between real inputs, so both are lower bounds of the
     constant, up to float64 rounding (reduced by one part in 10^9).
     """
-    twin = copy.deepcopy(model).to(torch.float64).eval().requires_grad_(False)
+    twin = readable_copy(model).to(x.device)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x.device)
     points = x.to(torch.float64) + _NUDGE * (2 * noise - 1)

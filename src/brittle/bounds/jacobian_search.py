@@ -1,9 +1,10 @@
 """A search for the largest Jacobian norm: the lower rung against which upper bounds are judged.
 
-The global constant of a network that is differentiable almost everywhere is the supremum of its Jacobian norm over all of
-R^n, so every Jacobian met anywhere is a lower bound of it. A population of inputs evolves: children are parents plus sparse
-noise of all sizes, or points on the line through two parents; the largest norms survive. Nothing ever sits on a kink but
-by chance of probability zero: starting points are moved by a little noise too.
+The global constant of a network that is differentiable almost everywhere is the supremum of its Jacobian norm over
+all of R^n, so every Jacobian met anywhere is a lower bound of it. Many inputs climb side by side: each tries sparse
+noise of all sizes, or a point on the line towards another one, and moves where its norm grows. (The Jacobian of a
+ReLU network is constant on pieces, so there is no gradient to follow.) Nothing sits on a kink but by a chance of
+probability zero: starting points are moved by a little noise too.
 
 Legend: b inputs, n coordinates, K logits.
 """
@@ -20,10 +21,10 @@ from brittle.bounds.jacobian import logit_jacobians
 from brittle.errors import UsageError
 from brittle.operators.twin import readable_copy
 
-_PARENTS, _CHILDREN = 128, 256
-# Share of children between two parents, and the noise's range in decades of a parent's length.
+_CLIMBERS = 256
+# Share of trials towards another input, and the noise's range in decades of the input's root mean square.
 _MIXED = 0.3
-_DECADES = (-2.0, 0.5)
+_DECADES = (-1.5, 1.0)
 _NUDGE = 1e-6
 # Rounding of the Jacobian itself in float64.
 _BELOW = 1 - 1e-9
@@ -52,7 +53,7 @@ JACOBIAN_NORMS = {"linf": largest_row_sum, "l2": spectral}
 
 
 def search_jacobian_norm(
-    model: nn.Module, x: Tensor, norm: str, *, steps: int = 200, seed: int, inside_box: bool = False
+    model: nn.Module, x: Tensor, norm: str, *, steps: int = 300, seed: int, inside_box: bool = False
 ) -> SteepestPoint:
     """A lower bound on the Lipschitz constant from input to logits, l_p to l_p.
 
@@ -60,7 +61,7 @@ def search_jacobian_norm(
         model: takes inputs (b, *shape), returns logits (b, K); read in float64, left as it is.
         x: (b, *shape) starting points, such as the data.
         norm: "linf" or "l2".
-        steps: generations; 0 looks at the starting points alone.
+        steps: trials of each climber; 0 looks at the starting points alone.
         seed: of the search.
         inside_box: only inputs in [0, 1], for constants of the pixel box; global constants hold on all of R^n.
 
@@ -77,7 +78,7 @@ def search_jacobian_norm(
     low, high = (0.0, 1.0) if inside_box else (-inf, inf)
 
     def measured(points: Tensor) -> Tensor:
-        parts = points.reshape(-1, *x.shape[1:]).split(_CHILDREN)
+        parts = points.reshape(-1, *x.shape[1:]).split(_CLIMBERS)
         return torch.cat([JACOBIAN_NORMS[norm](logit_jacobians(twin, part)) for part in parts])
 
     def noise(rows: int, columns: int) -> Tensor:
@@ -90,19 +91,23 @@ def search_jacobian_norm(
     n = data.shape[1]
     data = (data + _NUDGE * noise(len(data), n)).clamp(low, high)
     spread = data.norm(dim=1).mean().clamp_min(1e-3) / n**0.5
-    away = (noise(_PARENTS // 2, n) * spread * 2).clamp(low, high)
+    away = (noise(_CLIMBERS // 2, n) * spread * 2).clamp(low, high)
     points = torch.cat([data, away])
     values = measured(points)
+    chosen = values.topk(min(_CLIMBERS, len(values))).indices
+    points, values = points[chosen], values[chosen]
+    rows = len(points)
     for _ in range(steps):
-        chosen = values.topk(min(_PARENTS, len(values))).indices
-        points, values = points[chosen], values[chosen]
-        first, second = torch.randint(0, len(points), (2, _CHILDREN), generator=generator)
-        sizes = 10.0 ** (_DECADES[0] + (_DECADES[1] - _DECADES[0]) * uniform(_CHILDREN, 1))
-        sparse = uniform(_CHILDREN, n) < uniform(_CHILDREN, 1)
-        lengths = points[first].norm(dim=1, keepdim=True).clamp_min(_NUDGE) / n**0.5
-        children = points[first] + sizes * lengths * noise(_CHILDREN, n) * sparse
-        between = points[first] + 1.5 * uniform(_CHILDREN, 1) * (points[second] - points[first])
-        children = torch.where(uniform(_CHILDREN, 1) < _MIXED, between, children).clamp(low, high)
-        points, values = torch.cat([points, children]), torch.cat([values, measured(children)])
+        other = points[torch.randint(0, rows, (rows,), generator=generator)]
+        sizes = 10.0 ** (_DECADES[0] + (_DECADES[1] - _DECADES[0]) * uniform(rows, 1))
+        sparse = uniform(rows, n) < uniform(rows, 1)
+        lengths = points.norm(dim=1, keepdim=True).clamp_min(_NUDGE) / n**0.5
+        trials = points + sizes * lengths * noise(rows, n) * sparse
+        between = points + 1.5 * uniform(rows, 1) * (other - points)
+        trials = torch.where(uniform(rows, 1) < _MIXED, between, trials).clamp(low, high)
+        found = measured(trials)
+        better = found > values
+        points = torch.where(better[:, None], trials, points)
+        values = torch.where(better, found, values)
     best = int(values.argmax())
     return SteepestPoint(float(values[best]) * _BELOW, points[best].reshape(x.shape[1:]))

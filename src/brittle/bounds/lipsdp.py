@@ -1,20 +1,20 @@
 """The LipSDP-Neuron recursion: one quadratic form carried through a chain of layers, batched over rows.
 
-Between two inputs let `u_i` be the change of layer i's activations (u_0 of the input) and `y_i = W_i u_{i-1}` that of its
-pre-activations. Slopes in [a, b] say, coordinate by coordinate, `(u_i - a y_i)(b y_i - u_i) >= 0`. Subtract these,
-weighted by a diagonal `Lam_i > 0`, from a form `X_{i-1} > 0`; what is left at the minimum over u_{i-1} gives
+Between two inputs let `u_i` be the change of layer i's activations (u_0 of the input) and `y_i = W_i u_{i-1}` that of
+its pre-activations. Slopes in [a, b] say, coordinate by coordinate, `(u_i - a y_i)(b y_i - u_i) >= 0`. Subtract
+these, weighted by a diagonal `Lam_i > 0`, from a form `X_{i-1} > 0`; what is left at the minimum over u_{i-1} gives
 
     u_i^T X_i u_i <= u_{i-1}^T X_{i-1} u_{i-1},    X_i = Lam - c^2 Lam W (X_{i-1} + p W^T Lam W)^{-1} W^T Lam,
 
-`c = (a + b) / 2`, `p = a b`. With `M = Lam^{1/2} K Lam^{1/2}`, `K = W X_{i-1}^{-1} W^T`, this is `X_i = Lam^{1/2} (I - c^2 M
-(I + p M)^{-1}) Lam^{1/2}`: its eigenvalues are those of `1 - c^2 m / (1 + p m)`, positive exactly when `r^2 m < 1`,
-`r = (b - a) / 2`, since `c^2 - p = r^2`; then `1 + p m > c^2 m >= 0` too, for a < 0 as well. So slopes of any interval
-will do (GELU, SiLU), and
+`c = (a + b) / 2`, `p = a b`. With `M = Lam^{1/2} K Lam^{1/2}`, `K = W X_{i-1}^{-1} W^T`, this is `X_i = Lam^{1/2} (I
+- c^2 M (I + p M)^{-1}) Lam^{1/2}`: its eigenvalues are those of `1 - c^2 m / (1 + p m)`, positive exactly when `r^2 m
+< 1`, `r = (b - a) / 2`, since `c^2 - p = r^2`; then `1 + p m > c^2 m >= 0` too, for a < 0 as well. So slopes of any
+interval will do (GELU, SiLU), and
 
     Lam_i = theta_i D_i / (r^2 lambda_max(D_i^{1/2} K_i D_i^{1/2})),    D_i > 0,  0 < theta_i < 1,
 
-is feasible by construction. Slopes [0, 1] give theory section 4 (Fazlyab et al. 2019, LipSDP-Neuron; D = I, theta = 1/2:
-ECLipsE-Fast, Xu and Sivaranjani 2024). At the end `(v . u_{n-1})^2 <= v^T X_{n-1}^{-1} v * u_0^T X_0 u_0`.
+is feasible by construction. Slopes [0, 1] give theory section 4 (Fazlyab et al. 2019, LipSDP-Neuron; D = I, theta =
+1/2: ECLipsE-Fast, Xu and Sivaranjani 2024). At the end `(v . u_{n-1})^2 <= v^T X_{n-1}^{-1} v * u_0^T X_0 u_0`.
 
 Here lambda_max is estimated by a few power steps, and nothing is guarded against rounding: that is `lipsdp_proof`.
 
@@ -38,7 +38,7 @@ _TINY = 1e-30
 
 @dataclass(frozen=True)
 class Point:
-    """The free choices: `log_mu` (R, d_0) of X_0 = diag(mu), `log_d[i]` (R, d_{i+1}) and `logits[i]` (R, 1) of theta."""
+    """The free choices: `log_mu` (R, d_0) of X_0 = diag(mu), `log_d[i]` (R, d_{i+1}), `logits[i]` (R, 1) of theta."""
 
     log_mu: Tensor
     log_d: tuple[Tensor, ...]
@@ -49,9 +49,9 @@ class Point:
 class Step:
     """One layer of the recursion, kept for the way back.
 
-    `lower` is L with X_{i-1} = L L^T (R, d, d), or the root of the diagonal (R, d) for X_0; `half = L^{-1} W^T`; `inner` the
-    Cholesky factor of `I + p M`, None where p = 0; `top` (R, d_i, 1) the unit eigenvector of the largest eigenvalue
-    `largest` (R,) of `D^{1/2} K D^{1/2}`, and `root_d = D^{1/2}`.
+    `lower` is L with X_{i-1} = L L^T (R, d, d), or the root of the diagonal (R, d) for X_0; `half = L^{-1} W^T`;
+    `inner` the Cholesky factor of `I + p M`, None where p = 0; `top` (R, d_i, 1) the unit eigenvector of the largest
+    eigenvalue `largest` (R,) of `D^{1/2} K D^{1/2}`, and `root_d = D^{1/2}`.
     """
 
     lower: Tensor
@@ -88,7 +88,7 @@ class Forms:
 
 
 def next_form(gram: Tensor, lam: Tensor, slopes: Slopes) -> tuple[Tensor, Tensor | None, Tensor]:
-    """X_i from `gram` = K (R, h, h) and Lam (R, h); with the factor of `I + p M` (None for p = 0) and its success (R,)."""
+    """X_i from `gram` = K (R, h, h) and Lam (R, h); the factor of `I + p M` (None for p = 0), its success (R,)."""
     c, p = (slopes.low + slopes.high) / 2, slopes.low * slopes.high
     root = lam.sqrt()
     m = root[:, :, None] * gram * root[:, None, :]
@@ -146,10 +146,10 @@ def gradient(
 ) -> Point:
     """Derivatives of `sum_m signs_m v_m^T X_{n-1}^{-1} v_m` at the point, from `solved = X_{n-1}^{-1} v` (R, h, m).
 
-    `v^T X^{-1} v` is the largest value over all u of `2 v . u_{n-1} - u_0^T X_0 u_0 + weighted sectors`, which is linear
-    in mu and Lam: by the envelope theorem its derivative is the sector's value at the best u, found backwards from
-    `u_{n-1} = X_{n-1}^{-1} v`. lambda_max(D^{1/2} K D^{1/2}) is such a value too, one layer lower, with v = W^T D^{1/2} top:
-    it joins as one more column. No matrix factorisation is differentiated.
+    `v^T X^{-1} v` is the largest value over all u of `2 v . u_{n-1} - u_0^T X_0 u_0 + weighted sectors`, which is
+    linear in mu and Lam: by the envelope theorem its derivative is the sector's value at the best u, found backwards
+    from `u_{n-1} = X_{n-1}^{-1} v`. lambda_max(D^{1/2} K D^{1/2}) is such a value too, one layer lower, with v = W^T
+    D^{1/2} top: it joins as one more column. No matrix factorisation is differentiated.
     """
     u = solved
     log_d: list[Tensor] = []

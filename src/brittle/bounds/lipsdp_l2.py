@@ -1,7 +1,7 @@
 """LipSDP-Neuron for l_2: one solve bounds the network and every pair of classes (theory section 4).
 
-`||f(x) - f(x')||_2 <= L ||x - x'||_2` with `L^2 = lambda_max(W_n X^{-1} W_n^T)`, and the difference of logits j and k has
-`L_jk^2 = (w_j - w_k)^T X^{-1} (w_j - w_k)`, w_j the rows of W_n. Legend: K classes.
+`||f(x) - f(x')||_2 <= L ||x - x'||_2` with `L^2 = lambda_max(W_n X^{-1} W_n^T)`, and the difference of logits j and k
+has `L_jk^2 = (w_j - w_k)^T X^{-1} (w_j - w_k)`, w_j the rows of W_n. Legend: K classes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from brittle.bounds.dense_chain import DenseChain, DenseMap
 from brittle.bounds.lipsdp_proof import ProvenForm, prove
-from brittle.bounds.lipsdp_search import largest_objective, minimise
+from brittle.bounds.lipsdp_search import Found, largest_objective, minimise
 from brittle.bounds.logit_rows import combined, pair_rows, pair_table
 from brittle.operators.rounding import above, scaled_back
 
@@ -60,7 +60,7 @@ def lipsdp_l2(chain: DenseChain, *, steps: int = 100, time_limit: float = inf) -
 
     Args:
         chain: as made by `dense_chain`.
-        steps: of Adam; 0 gives ECLipsE-Fast-like multipliers their proof at once (one step is always made).
+        steps: of Adam; the first is at D = I, theta = 1/2 (ECLipsE-Fast for slopes in [0, 1]), and is always made.
         time_limit: seconds for the search; the proof comes on top.
 
     Raises:
@@ -69,16 +69,18 @@ def lipsdp_l2(chain: DenseChain, *, steps: int = 100, time_limit: float = inf) -
     begin = perf_counter()
     unit, exponent = chain.unit()
     *hidden, last = unit.maps
-    width = unit.maps[0].matrix.shape[1]
-    weights = tuple(m.matrix for m in hidden)
-    mu = torch.ones(1, width, dtype=torch.float64)
+    slopes = unit.slopes
     if any(m.zero() for m in unit.maps):
-        zero = DenseMap(torch.zeros_like(last.matrix), None)
-        return LipSDP(0.0, perf_counter() - begin, 0, False, zero, 0, prove((), (), mu[0, :1].expand(last.matrix.shape[1]), ()))
-    found = minimise(
-        weights, unit.slopes, mu, largest_objective(last.matrix), free_mu=False, steps=max(steps, 1), time_limit=time_limit
-    )
-    form = prove(tuple(hidden), unit.slopes, found.mu[0], tuple(lam[0] for lam in found.lams))
+        hidden, slopes, last = [], (), DenseMap(torch.zeros_like(last.matrix), None)
+    width = (hidden[0] if hidden else last).matrix.shape[1]
+    found = Found(torch.ones(1, width, dtype=torch.float64), (), 0, False)
+    if hidden:
+        weights = tuple(m.matrix for m in hidden)
+        objective = largest_objective(last.matrix)
+        found = minimise(
+            weights, slopes, found.mu, objective, free_mu=False, steps=max(steps, 1), time_limit=time_limit
+        )
+    form = prove(tuple(hidden), slopes, found.mu[0], tuple(lam[0] for lam in found.lams))
     value = inf if form is None else _constant(form.largest_inverse_bound(last), exponent)
     return LipSDP(value, perf_counter() - begin, found.steps, found.out_of_time, last, exponent, form)
 

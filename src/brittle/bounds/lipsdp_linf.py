@@ -45,7 +45,9 @@ class WeightedLipSDP:
         return float(self.values.max())
 
 
-def lipsdp_linf(chain: DenseChain, rows: Tensor, *, steps: int = _LOGIT_STEPS, time_limit: float = inf) -> WeightedLipSDP:
+def lipsdp_linf(
+    chain: DenseChain, rows: Tensor, *, steps: int = _LOGIT_STEPS, time_limit: float = inf
+) -> WeightedLipSDP:
     """Upper bounds on `max |row . (f(x) - f(x'))| / ||x - x'||_inf`, rounding included.
 
     Args:

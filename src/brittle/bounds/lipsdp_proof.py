@@ -1,16 +1,16 @@
 """Turns multipliers found in floating point into a proven quadratic form, and that form into upper bounds.
 
-*Layers.* Given `X_{i-1}` and `X_i` as they are stored, `u_i^T X_i u_i <= u_{i-1}^T X_{i-1} u_{i-1}` holds for every pair
-of inputs if
+*Layers.* Given `X_{i-1}` and `X_i` as they are stored, `u_i^T X_i u_i <= u_{i-1}^T X_{i-1} u_{i-1}` holds for every
+pair of inputs if
 
     Q = [[X_{i-1} + p W^T Lam W,  -c W^T Lam], [-c Lam W,  Lam - X_i]] >= 0,
 
-since Q's form is the difference of both sides less the weighted sectors. The computed Q differs from the true one by at
-most Delta, entry by entry (products as in Higham, section 3.1, and the weights' own slack). After scaling both by powers
-of two, which is exact, `Q - s I` gets a Cholesky factorisation in floating point. If it runs through for an n x n matrix
-A, then `lambda_min(A) > -gamma_{n+1} / (1 - gamma_{n+1}) tr A` (Rump 2006, Verification of positive definiteness, BIT 46,
-from |R^T||R| <= sqrt(a_ii a_jj)), so `s >= ||Delta||_inf + that` proves Q >= 0. X_i is the recursion's result less a
-small part of its own diagonal, taken larger until the proof succeeds.
+since Q's form is the difference of both sides less the weighted sectors. The computed Q differs from the true one by
+at most Delta, entry by entry (products as in Higham, section 3.1, and the weights' own slack). After scaling both by
+powers of two, which is exact, `Q - s I` gets a Cholesky factorisation in floating point. If it runs through for an n
+x n matrix A, then `lambda_min(A) > -gamma_{n+1} / (1 - gamma_{n+1}) tr A` (Rump 2006, Verification of positive
+definiteness, BIT 46, from |R^T||R| <= sqrt(a_ii a_jj)), so `s >= ||Delta||_inf + that` proves Q >= 0. X_i is the
+recursion's result less a small part of its own diagonal, taken larger until the proof succeeds.
 
 *The end.* With `X >= l I` proven likewise, z an approximate solution of `X z = v` and `rho >= ||v - X z||_2`,
 
@@ -67,7 +67,9 @@ class ProvenForm:
         top = float(torch.linalg.eigvalsh(gram)[-1]) + 16 * len(gram) * UNIT * float(gram.norm())
         total = float(rho.norm())
         value = max(0.0, top) + (rounding + total * float(z.norm()) + total**2 / self.floor)
-        return float(self._with_slack(torch.tensor(value * _OUT_TIGHT, dtype=torch.float64), vectors.slack, by_row=False))
+        return float(
+            self._with_slack(torch.tensor(value * _OUT_TIGHT, dtype=torch.float64), vectors.slack, by_row=False)
+        )
 
     def _solve(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scaled vectors (h, k), approximate solutions (h, k), and bounds of the residuals' lengths (k,)."""
@@ -90,7 +92,9 @@ class ProvenForm:
 _OUT_TIGHT = 1 + 64 * UNIT
 
 
-def prove(maps: tuple[DenseMap, ...], slopes: tuple[Slopes, ...], mu: Tensor, lams: tuple[Tensor, ...]) -> ProvenForm | None:
+def prove(
+    maps: tuple[DenseMap, ...], slopes: tuple[Slopes, ...], mu: Tensor, lams: tuple[Tensor, ...]
+) -> ProvenForm | None:
     """The form after the hidden layers `maps` for X_0 = diag(mu), or None where rounding leaves no proof."""
     form = torch.diag(mu)
     for layer, interval, lam in zip(maps, slopes, lams, strict=True):

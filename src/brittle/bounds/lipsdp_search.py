@@ -31,7 +31,7 @@ Objective = Callable[[Forms], tuple[Tensor, Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Found:
-    """The best of each row: `mu` (R, d_0) and `lams[i]` (R, d_{i+1}); steps taken, and whether time ended the search."""
+    """The best of each row: `mu` (R, d_0) and `lams[i]` (R, d_{i+1}); steps taken; whether time ended it."""
 
     mu: Tensor
     lams: tuple[Tensor, ...]

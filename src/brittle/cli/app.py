@@ -15,13 +15,11 @@ from typer.main import get_command
 from brittle import __version__
 from brittle.cli.audit import audit
 from brittle.cli.demo import demo
+from brittle.cli.exits import BAD_INPUT, DONE, INTERNAL, INTERRUPTED
 from brittle.cli.report import report
-from brittle.errors import BrittleError, SoundnessError
-
-GATE_FAILED = 1
-BAD_INPUT = 2
-STOPPED = 3
-INTERNAL = 70  # sysexits.h: an error in the software itself
+from brittle.cli.typed import spread_numbers
+from brittle.errors import BrittleError, SoundnessError, UsageError
+from brittle.files import write_text
 
 app = typer.Typer(
     name="brittle",
@@ -46,31 +44,6 @@ def _version(
         raise typer.Exit()
 
 
-def spread_numbers(arguments: Sequence[str], option: str = "--epsilon") -> list[str]:
-    """`--epsilon 0.05 0.1` as `--epsilon 0.05 --epsilon 0.1`, so that one flag takes several radii."""
-    spread: list[str] = []
-    taking = False
-    for argument in arguments:
-        if taking and _is_radius(argument):
-            if spread[-1] != option:
-                spread.append(option)
-            spread.append(argument)
-            continue
-        taking = argument == option
-        spread.append(argument)
-    return spread
-
-
-def _is_radius(argument: str) -> bool:
-    text = argument.rpartition(":")[2]
-    top, _, bottom = text.partition("/")
-    try:
-        float(top), float(bottom or 1)
-    except ValueError:
-        return False
-    return True
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 gate failed, 2 bad input, 3 time limit, 70 a bug of ours."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
@@ -81,27 +54,48 @@ def run(arguments: Sequence[str]) -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     command = get_command(app)
     try:
-        code = command.main(args=spread_numbers(arguments), prog_name="brittle", standalone_mode=False)
+        code = command.main(
+            args=spread_numbers(arguments), prog_name="brittle", standalone_mode=False, obj=tuple(arguments)
+        )
     except BrittleError as error:
-        console.print(f"brittle: {one_line(str(error))}", markup=False)
-        return BAD_INPUT
+        return _refused(console, str(error))
     except SoundnessError as error:
-        place = Path(f"brittle-bug-{os.getpid()}.json")
-        place.write_text(json.dumps({"message": str(error), "brittle": __version__, **error.report}), encoding="utf-8")
-        console.print(f"brittle: internal error: {error} (attach {place})", markup=False)
-        return INTERNAL
-    except KeyboardInterrupt:
-        console.print("brittle: interrupted")
-        return 130
-    except typer.Abort:
-        return 130
+        return _unsound(console, error)
+    except (KeyboardInterrupt, typer.Abort):
+        console.print("brittle: interrupted", markup=False)
+        return INTERRUPTED
     except Exception as error:
+        if _out_of_memory(error):
+            return _refused(console, "out of memory: use a smaller --batch-size or fewer --samples")
         message = getattr(error, "format_message", None)  # the parser's own usage errors
         if message is None:
             raise
-        console.print(f"brittle: {one_line(message())} (see brittle --help)", markup=False)
+        if message():  # else the parser has shown the help
+            return _refused(console, f"{message()} (see brittle --help)")
         return BAD_INPUT
-    return int(code or 0)
+    return int(code or DONE)
+
+
+def _refused(console: Console, message: str) -> int:
+    console.print(f"brittle: {one_line(message)}", markup=False)
+    return BAD_INPUT
+
+
+def _unsound(console: Console, error: SoundnessError) -> int:
+    place = Path(f"brittle-bug-{os.getpid()}.json")
+    advice = f"attach {place}"
+    try:
+        write_text(place, json.dumps({"message": str(error), "brittle": __version__, **error.report}))
+    except UsageError as failure:
+        advice = one_line(str(failure))
+    console.print(f"brittle: internal error: {one_line(str(error))} ({advice})", markup=False)
+    return INTERNAL
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Told by name and text: torch, which has its own errors for it, may not even be loaded."""
+    allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return allocator or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def one_line(message: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 # Width of tables where there is no terminal to ask (logs, CI).
-_LOG_WIDTH = 120
+_LOG_WIDTH = 130
 
 
 def human_console() -> Console:

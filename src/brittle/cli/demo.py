@@ -9,6 +9,7 @@ import typer
 
 from brittle.cli.console import human_console
 from brittle.errors import UsageError
+from brittle.files import check_folder
 
 
 def demo(
@@ -17,10 +18,9 @@ def demo(
     seeds: Annotated[int, typer.Option(help="How many training seeds; with several, means and pooled intervals.")] = 1,
 ) -> None:
     """Train a digits network, make it small in three ways, and see which one is brittle (about a minute)."""
-    if seed < 0 or seeds < 1:
-        raise UsageError(f"--seed must be at least 0 and --seeds at least 1, got {seed} and {seeds}")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file: give a folder")
+    if not 0 <= seed < 2**62 or not 1 <= seeds <= 1000:
+        raise UsageError(f"--seed must be at least 0 and --seeds from 1 to 1000, got {seed} and {seeds}")
+    check_folder(out)
 
     from brittle.cli.progress import progress_display
     from brittle.demo.run import run_demo

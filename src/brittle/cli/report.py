@@ -13,10 +13,12 @@ def report(
     html: Annotated[Path, typer.Option(help="Where to write the page.")],
 ) -> None:
     """Turn saved audits into one offline HTML page."""
+    from brittle.files import check_writable
     from brittle.report.html import write_html
     from brittle.results.audit import Audit
     from brittle.results.serialise import read_json
 
+    check_writable(html)
     audits = [Audit.from_dict(read_json(path)) for path in results]
     write_html(html, audits, title=f"brittle: {audits[-1].model.name}")
     typer.echo(f"report: {html}", err=True)

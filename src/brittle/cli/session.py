@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from time import monotonic
 
 from brittle.auditing.options import AuditOptions
+from brittle.auditing.prepare import check_model
+from brittle.auditing.progress import prefixed
 from brittle.auditing.run import Subject
 from brittle.auditing.store import audit_kept
 from brittle.compare import compare
@@ -17,6 +18,9 @@ from brittle.errors import UsageError
 from brittle.evaluation.progress import Progress
 from brittle.models.load import load_model
 from brittle.results.audit import Audit
+
+# Time left when there is none: attacks that have not begun are skipped and marked.
+_NO_TIME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,25 +36,31 @@ class AuditRequest:
     command: str
 
 
-def run_audits(request: AuditRequest, options: Mapping[str, Any], progress: Progress | None) -> tuple[Audit, ...]:
+def run_audits(request: AuditRequest, options: AuditOptions, progress: Progress | None) -> tuple[Audit, ...]:
     """The base's audit first (if there is a base), then one for each MODEL, compared with the base.
 
-    Everything is loaded and checked before the first measurement.
+    Everything is loaded and checked before the first measurement. The time limit is for all audits together.
     """
-    settings = AuditOptions(**options)
+    deadline = None if options.time_limit is None else monotonic() + options.time_limit
     data = load_data(request.data)
     subjects = [_subject(spec, weights, data) for spec, weights in _pairs(request)]
+    options.threats(data.input_shape)
+    split = data.split("test").take(options.samples, options.seed)
+    for subject in subjects:
+        check_model(subject.model, split.x, split.y, options.device)
     audits: list[Audit] = []
     for subject in subjects:
-        name = subject.name
-
-        def told(stage: str, done: int, total: int, name: str = name) -> None:
-            if progress is not None:
-                progress(f"{name}: {stage}", done, total)
-
-        audit = audit_kept(subject, data, settings, folder=request.resume, command=request.command, progress=told)
+        left = None if deadline is None else max(deadline - monotonic(), _NO_TIME)
+        audit = audit_kept(
+            subject,
+            data,
+            replace(options, time_limit=left),
+            folder=request.resume,
+            command=request.command,
+            progress=prefixed(progress, f"{subject.name}: "),
+        )
         if request.against is not None and audits and not (audit.partial or audits[0].partial):
-            audit = compare(audits[0], audit, settings.max_drop)
+            audit = compare(audits[0], audit, options.max_drop)
         audits.append(audit)
     return tuple(audits)
 

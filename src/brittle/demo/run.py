@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brittle.auditing.options import AuditOptions
+from brittle.auditing.progress import prefixed
 from brittle.auditing.run import Subject, audit_one
-from brittle.compare import compare, pooled_drop
+from brittle.compare import any_verdict, compare, pair_verdict, pooled_drop
 from brittle.data.load import load_data
 from brittle.demo.nets import METHODS, train_nets
 from brittle.evaluation.progress import Progress
-from brittle.files import write_text
+from brittle.files import make_folder, write_text
 from brittle.models.file import save
 from brittle.report.html import write_html
 from brittle.results.audit import Audit
@@ -20,6 +21,7 @@ from brittle.results.robustness import threat_key
 from brittle.results.serialise import dumps
 from brittle.results.summary import SUMMARY_SCHEMA, NetSummary, Summary
 
+_WORDS = {True: "brittle", False: "not brittle", None: "undecided"}
 EPSILON = {"linf": (0.05, 0.1), "l2": (0.5,)}
 INTRO = (
     "A network for handwritten digits (8 x 8 scans, scikit-learn) and three networks of a fifth of its parameters: "
@@ -41,24 +43,25 @@ def run_demo(out: Path, seed: int, seeds: int, progress: Progress | None = None)
     """The whole demo for `seeds` seeds from `seed` on, written to the folder `out`."""
     data = load_data("digits")
     series: list[dict[str, Audit]] = []
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for number in range(seed, seed + seeds):
-        made = train_nets(data, number, _prefixed(progress, f"seed {number}: " if seeds > 1 else ""))
+        made = train_nets(data, number, prefixed(progress, f"seed {number}: " if seeds > 1 else ""))
         audits: dict[str, Audit] = {}
         options = AuditOptions(epsilon=EPSILON, samples=None, seed=number)
         for name, net in made.nets.items():
-            told = _prefixed(progress, f"seed {number}: {name}: " if seeds > 1 else f"{name}: ")
+            told = prefixed(progress, f"seed {number}: {name}: " if seeds > 1 else f"{name}: ")
             command = f"brittle demo --seed {seed} --seeds {seeds}"
             audit = audit_one(Subject(net, name), data, options, command=command, progress=told)
             audits[name] = compare(audits["original"], audit, options.max_drop) if audits else audit
-        folder = out if number == seed else out / f"seed-{number}"
-        folder.mkdir(exist_ok=True)
+        folder = make_folder(out if number == seed else out / f"seed-{number}")
         for name, net in made.nets.items():
             save(net, folder / f"{name}.safetensors")
             write_text(folder / f"{name}.json", dumps(audits[name]))
         series.append(audits)
     first = tuple(series[0].values())
-    report = write_html(out / "report.html", first, title="brittle demo: one network, made small in three ways", intro=INTRO)
+    report = write_html(
+        out / "report.html", first, title="brittle demo: one network, made small in three ways", intro=INTRO
+    )
     summary = summarise(series, tuple(range(seed, seed + seeds)), report.name)
     write_text(out / "summary.json", dumps(summary))
     return DemoResult(first, summary, report)
@@ -93,16 +96,8 @@ def _word(intervals: dict[str, tuple[float, float]], audit: Audit) -> str:
     if audit.verdict is None:
         return "reference"
     limit = audit.verdict.max_drop_points
-    if any(low > limit for low, _ in intervals.values()):
-        return "brittle"
-    return "not brittle" if all(high < limit for _, high in intervals.values()) else "undecided"
+    return _WORDS[any_verdict([pair_verdict(interval, limit) for interval in intervals.values()])]
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _prefixed(progress: Progress | None, prefix: str) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda stage, done, total: progress(prefix + stage, done, total)

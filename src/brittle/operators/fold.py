@@ -88,7 +88,8 @@ def _per_channel(gain: DiagonalView, view: Weight) -> Tensor | None:
     """The gain as one number per output channel (first axis after a convolution, else last); None where it varies."""
     outer = view.outer if isinstance(view, FactorisedView) else view
     axis = 0 if isinstance(outer, ConvView) else -1
-    full = gain.scale.expand(gain.in_shape).movedim(axis, 0).flatten(1)
+    full = gain.scale.expand(gain.in_shape).movedim(axis, 0)
+    full = full.reshape(len(full), -1)
     return full[:, 0].clone() if bool((full == full[:, :1]).all()) else None
 
 

@@ -27,12 +27,8 @@ def take_inventory(model: nn.Module, program: Program, nodes: tuple[Node, ...]) 
 
     A weight used several times is one layer, with the operator of its first use.
     """
-    # The export may know a shared parameter by another of its names.
-    first = {id(p): name for name, p in model.named_parameters()}
-    canonical = {name: first[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
     sizes = {name: p.numel() for name, p in model.named_parameters()}
-    used = {label: [canonical[p] for p in owned] for label, owned in program.used.items()}
-
+    used = program.used
     layers: list[Layer] = []
     counted: set[str] = set()
     merged: set[str] = set()

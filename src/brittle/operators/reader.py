@@ -28,7 +28,11 @@ def read_program(model: nn.Module, input_shape: tuple[int, ...]) -> Program:
         **signature.inputs_to_lifted_tensor_constants,
     }
     tensors = {**exported.constants, **dict(exported.state_dict)}
-    program = Program({k: tensors[v] for k, v in names.items()}, dict(signature.inputs_to_parameters))
+    # A shared parameter goes by its first name, as in the model's own list; the export may prefer another.
+    first = {id(p): name for name, p in model.named_parameters()}
+    canonical = {name: first[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
+    parameters = {k: canonical[v] for k, v in signature.inputs_to_parameters.items()}
+    program = Program({k: tensors[v] for k, v in names.items()}, parameters)
     for node in exported.graph.nodes:
         _read(program, node, input_shape)
     return program

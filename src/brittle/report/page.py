@@ -18,6 +18,7 @@ from brittle.report.pictures import pictures
 from brittle.report.plots import attribution_figure, drop_figure, epsilon_figure
 from brittle.report.record_rows import direction_rows, not_computed, preflight_rows, setting_rows, unmeasured_rows
 from brittle.report.rule import max_drop
+from brittle.report.waterfall import waterfalls
 from brittle.results.audit import Audit
 
 
@@ -62,6 +63,8 @@ def context(audits: Sequence[Audit]) -> dict[str, Any]:
         "chosen": _chosen(cards, audited),
         "ladders": ladder_tables(shown),
         "gaps": gap_rows(shown, found),
+        "gap_samples": max((gap.n for net in audited if net.audit for gap in net.audit.gaps), default=0),
+        "waterfalls": waterfalls(shown),
         "pictures": images,
         "pictures_left_out": images_left_out,
         "figures": figures,

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from brittle.report import format as fmt
+from brittle.report.nets import Net, children
 from brittle.results.encoder import EncoderChange, EncoderTerm
 
 MAX_BARS = 24
@@ -117,10 +120,11 @@ def waterfall_svg(change: EncoderChange, title: str) -> str:
         return left + (x - low) * unit
 
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" font-size="12" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="waterfall" viewBox="0 0 {width:g} {height:g}" role="img" font-size="12" '
         f'font-family="system-ui, sans-serif"><title>{escape(title)}</title>',
-        "<style>text{fill:#1d2733}.rule{stroke:#8a94a0}.total{fill:#2b3440}"
-        "@media (prefers-color-scheme:dark){text{fill:#e6ebf1}.total{fill:#e6ebf1}}</style>",
+        # scoped by the class: inside a page a style element counts for the whole document
+        "<style>.waterfall text{fill:#1d2733}.waterfall .rule{stroke:#8a94a0}.waterfall .total{fill:#2b3440}"
+        "@media (prefers-color-scheme:dark){.waterfall text,.waterfall .total{fill:#e6ebf1}}</style>",
         f'<text x="{left:g}" y="20" font-size="14">{escape(title)}</text>',
         f'<path class="rule" d="M{place(0):.1f} {top - 6:g}V{top + step * len(rows):g}"/>',
     ]
@@ -135,6 +139,19 @@ def waterfall_svg(change: EncoderChange, title: str) -> str:
     note = f"change of log L̂, {fmt.norm(change.norm)}, natural logarithm: {fmt.logs(change.log_change)} ({factor})"
     out.append(f'<text x="{left:g}" y="{height - 10:g}">{escape(note)}</text></svg>')
     return "".join(out)
+
+
+def waterfalls(shown: Sequence[Net]) -> tuple[tuple[Net, tuple[Markup, ...]], ...]:
+    """For each compared net the pictures of log L_hat with exact norms, one for each norm that has a bound."""
+    found = []
+    for net in children(shown):
+        assert net.audit is not None
+        assert net.audit.comparison is not None
+        changes = [change for change in net.audit.comparison.encoder if change.kind == "exact-norms"]
+        pictures = [waterfall_svg(c, f"{net.name}, {fmt.norm(c.norm)}: from the base to this net") for c in changes]
+        if any(pictures):
+            found.append((net, tuple(Markup(picture) for picture in pictures if picture)))
+    return tuple(found)
 
 
 def part_sums(terms: Sequence[EncoderTerm]) -> dict[str, float]:

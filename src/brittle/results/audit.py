@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from brittle.results.bounds import Gap, Ladder
+from brittle.results.encoder import EncoderBound, EncoderChange
 from brittle.results.layer import LayerStructure, Unmeasured
 from brittle.results.robustness import Example, Outcomes, Robustness, Universal
 
@@ -102,6 +103,7 @@ class Comparison:
     attribution: tuple[LayerChange, ...]
     unmatched: tuple[str, ...]
     caution: str
+    encoder: tuple[EncoderChange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class Audit:
     comparison: Comparison | None
     verdict: Verdict | None
     partial: bool = False
+    encoder: tuple[EncoderBound, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dictionary, as in `audit.json`."""

@@ -31,7 +31,7 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Gap:
-    """Corollary 3.3 at one radius: measured F_adv - F (a lower bound of the truth) and the bound on it.
+    """Corollary 3.3 at one radius: F_adv - F measured on n samples (a lower bound of the truth) and the bound on it.
 
     F is the mean cross-entropy (nats); `bound = epsilon * max over class pairs of the pair's constant`.
     """
@@ -40,3 +40,4 @@ class Gap:
     epsilon: float
     measured: float
     bound: float | None
+    n: int

@@ -10,7 +10,7 @@ Status = Literal["exact", "upper_bound", "lower_bound", "estimate"]
 
 @dataclass(frozen=True)
 class NormBound:
-    """An operator norm: `lower <= truth <= value` always holds; status "exact" says that both are the truth to rounding."""
+    """An operator norm: `lower <= truth <= value` always holds; status "exact": both are the truth to rounding."""
 
     value: float
     status: Status

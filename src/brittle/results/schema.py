@@ -14,9 +14,9 @@ from brittle.results.summary import SUMMARY_SCHEMA, Summary
 FOLDER = Path(__file__).resolve().parents[1] / "schema"
 
 POLICY = (
-    "Versions: within one major number (the 1 in {name}) fields are only added, never renamed, removed or given another "
-    "meaning, so a reader should ignore fields it does not know. A change that could break a reader gets a new major "
-    "number and a new file."
+    "Versions: within one major number (the 1 in {name}) fields are only added, never renamed, removed or given "
+    "another meaning, so a reader should ignore fields it does not know. A change that could break a reader gets a "
+    "new major number and a new file."
 )
 
 # The file's name without its suffix, the schema's name inside documents, and the record.

@@ -67,7 +67,9 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}): give a JSON file that can be read") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested beyond reason
-        raise DataError(f"{path} is not a JSON file ({error}); expected one written by `brittle audit --json`") from None
+        raise DataError(
+            f"{path} is not a JSON file ({error}); expected one written by `brittle audit --json`"
+        ) from None
     if not isinstance(values, dict):
         raise DataError(f"{path} holds a {type(values).__name__}, expected an object written by `brittle audit --json`")
     return values
