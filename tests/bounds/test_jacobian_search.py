@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from brittle.bounds.jacobian_search import JACOBIAN_NORMS, search_jacobian_norm
+from brittle.bounds.jacobian import logit_jacobians
+from brittle.bounds.jacobian_ascent import LEADING, ascend, soft_relu, softened
+from brittle.bounds.jacobian_search import search_jacobian_norm
 from brittle.errors import UsageError
+from brittle.operators.network import read_network
 from tests.cases import normal
 
 
@@ -79,10 +82,46 @@ def test_the_same_seed_gives_the_same_point_and_the_model_stays() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_norms_of_a_batch_match_torch() -> None:
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_norms_and_leading_pairs_of_a_batch_match_torch(norm: str) -> None:
     batch = normal(5, 3, 4, seed=0)
-    torch.testing.assert_close(JACOBIAN_NORMS["l2"](batch), torch.linalg.matrix_norm(batch, 2))
-    torch.testing.assert_close(JACOBIAN_NORMS["linf"](batch), torch.linalg.matrix_norm(batch, torch.inf))
+    norms, u, v = LEADING[norm](batch)
+    torch.testing.assert_close(norms, torch.linalg.matrix_norm(batch, 2 if norm == "l2" else torch.inf))
+    torch.testing.assert_close(torch.einsum("bk,bkn,bn->b", u, batch, v), norms)
+
+
+def test_soft_relus_are_near_the_real_ones_at_every_scale() -> None:
+    y = normal(4, 50, seed=0) * torch.tensor([[1e-6], [1.0], [1e6], [1.0]], dtype=torch.float64)
+    distance = (soft_relu(y) - y.clamp_min(0)).abs().amax(1) / y.square().mean(1).sqrt()
+    assert float(distance.max()) <= 0.03  # w log 2 at most, w = 0.03 rms
+    assert float(distance.min()) > 0
+
+
+def test_only_networks_with_relus_can_be_softened() -> None:
+    relu = read_network(_net(0), (3,)).graph
+    tanh = read_network(nn.Sequential(nn.Linear(3, 2), nn.Tanh()), (3,)).graph
+    opaque = read_network(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Softmax(1)), (3,)).graph
+    assert relu is not None
+    assert tanh is not None
+    assert opaque is not None
+    assert softened(relu) is not None
+    assert softened(tanh) is None
+    assert softened(opaque) is None
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_ascent_gains_on_its_start_and_reports_real_norms(norm: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 60), nn.ReLU(), nn.Linear(60, 60), nn.ReLU(), nn.Linear(60, 3)).double()
+    soft = softened(read_network(model, (10,)).graph)
+    assert soft is not None
+    x = normal(20, 10, seed=1)
+    before = LEADING[norm](logit_jacobians(model, x))[0]
+    best, norms = ascend(soft, lambda p: logit_jacobians(model, p), x, LEADING[norm], 30, -2.0, 2.0)
+    torch.testing.assert_close(LEADING[norm](logit_jacobians(model, best))[0], norms)
+    assert bool((norms >= before).all())
+    assert float((norms / before).mean()) > 1.1
+    assert float(best.abs().max()) <= max(2.0, float(x.abs().max()))
 
 
 def test_bad_arguments_are_refused() -> None:

@@ -268,6 +268,14 @@ def test_slack_counts_where_the_weights_themselves_are_zero() -> None:
     assert not _holds(eye, eye / 2, DenseMap(zero, zero + 0.5), even, one)  # ||E|| <= 1.5
 
 
+def test_slack_counts_where_it_multiplies_the_weights() -> None:
+    """One unit, c = 0: Q's corner is `X - (1 + E)^2`, with |E| <= 0.1 at worst `X - 1.21`."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    loose = DenseMap(one, 0.1 * one)
+    assert not _holds(1.2 * one, one / 2, loose, Slopes(-1.0, 1.0), one[0])
+    assert _holds(1.22 * one, one / 2, loose, Slopes(-1.0, 1.0), one[0])
+
+
 def test_inverse_bounds_cover_the_slack_of_their_vectors() -> None:
     solve = lipsdp_l2(_chain((3, 4, 2), RELU, 0), steps=10)
     proven = solve.form

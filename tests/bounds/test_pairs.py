@@ -45,7 +45,7 @@ def test_a_linear_classifier_is_exact(norm: str) -> None:
     c = normal(5, 7, seed=1)
     c[3] = c[1]  # two classes that no input tells apart
     for table in tables(headed(DenseView(c)), norm):
-        torch.testing.assert_close(table, distances(c, norm), rtol=1e-9, atol=0)
+        torch.testing.assert_close(table, distances(c, norm), rtol=1e-9, atol=1e-12)
         assert bool((table >= distances(c, norm) * (1 - 1e-14)).all())
         assert table[1, 3] <= 1e-12  # rounding margins only
         assert torch.equal(table.diagonal(), torch.zeros(5, dtype=torch.float64))

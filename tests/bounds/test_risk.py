@@ -12,15 +12,15 @@ from tests.cases import normal
 
 def test_the_largest_pair_times_the_radius() -> None:
     pairs = torch.tensor([[0.0, 3.0], [3.0, 0.0]], dtype=torch.float64)
-    found = gap("l2", 0.5, 0.25, 1.0, pairs)
-    assert (found.norm, found.epsilon, found.measured) == ("l2", 0.5, 0.75)
+    found = gap("l2", 0.5, 0.25, 1.0, pairs, 7)
+    assert (found.norm, found.epsilon, found.measured, found.n) == ("l2", 0.5, 0.75, 7)
     assert found.bound == pytest.approx(1.5)
     assert found.bound is not None
     assert found.bound >= 1.5
 
 
 def test_without_a_constant_there_is_no_bound() -> None:
-    assert gap("linf", 0.1, 0.0, 0.5, None).bound is None
+    assert gap("linf", 0.1, 0.0, 0.5, None, 1).bound is None
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -35,7 +35,7 @@ def test_no_perturbation_raises_the_loss_by_more(norm: str) -> None:
             direction = c[j] - c[y]
             unit = direction.sign() if norm == "linf" else F.normalize(direction, dim=1)
             worst = torch.maximum(worst, F.cross_entropy((x + epsilon * unit) @ c.T, y, reduction="none"))
-        found = gap(norm, epsilon, float(clean.mean()), float(worst.mean()), pairs)
+        found = gap(norm, epsilon, float(clean.mean()), float(worst.mean()), pairs, 40)
         assert found.bound is not None
         assert 0 < found.measured <= found.bound
         assert found.bound <= 4 * found.measured or epsilon < 5

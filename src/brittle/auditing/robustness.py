@@ -53,6 +53,7 @@ def measure(
     constants: Mapping[str, Constants],
     *,
     effort: str,
+    time_limit: float | None = None,
     batch_size: int,
     seed: int,
     classes: tuple[str, ...],
@@ -65,7 +66,9 @@ def measure(
         SoundnessError: an attack broke a certified sample; nothing may be reported then.
     """
     right, logits = clean_right(model, x, y, batch_size)
-    certificates = certify(graph, constants, logits, x, y, threats, effort=effort, progress=progress)
+    certificates = certify(
+        graph, constants, logits, x, y, threats, effort=effort, time_limit=time_limit, progress=progress
+    )
     outcomes = {"clean": _bits(right)}
     rows: list[Robustness] = []
     gaps: list[Gap] = []

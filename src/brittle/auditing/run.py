@@ -19,7 +19,6 @@ from brittle.auditing.robustness import measure
 from brittle.bounds.jacobian import largest_jacobian_norms
 from brittle.bounds.ladder import lipschitz_constants
 from brittle.bounds.tight import TIGHTNESS
-from brittle.bounds.tight import TIGHTNESS
 from brittle.compressibility.layer import layer_structure
 from brittle.data.dataset import Dataset
 from brittle.evaluation.batches import Progress
@@ -98,6 +97,7 @@ def audit_one(
         network.graph,
         constants,
         effort=options.effort,
+        time_limit=options.time_limit,
         batch_size=options.batch_size,
         seed=options.seed,
         classes=data.classes,

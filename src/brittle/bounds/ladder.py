@@ -23,7 +23,7 @@ from brittle.results.bounds import Ladder, Rung
 from brittle.results.encoder import EncoderBound
 from brittle.results.layer import LayerStructure, NormBound
 
-# What the loop rung may cost: entries of its largest matrix (1.6 GB in float64) and multiply-adds.
+# What the loop rung may cost: matrix entries held at once (1.6 GB in float64) and multiply-adds.
 _MAX_ENTRIES = 2e8
 _MAX_WORK = 4e11
 
@@ -32,10 +32,12 @@ ASSUMES = {
     "alignment": "neighbouring layers align no better than proved, pair by pair (Theorem 3.2 with exact norms)",
     "liplt": "activations split into a linear part, kept exactly, and a remainder bounded by norms (LipLT)",
     "loop": "activations split into a linear part, kept exactly, and a remainder bounded coordinate by coordinate",
-    "lipsdp": "each neuron's slope lies in its interval, all neurons weighted at once (LipSDP-Neuron, feasible multipliers)",
+    "lipsdp": "each neuron's slope lies in its interval, all weighted at once (LipSDP-Neuron, feasible multipliers)",
     "lipsdp-weighted": "as LipSDP, with the l_inf ball inside a weighted ellipsoid chosen for each logit",
     "jacobian": "the largest Jacobian norm met on the audited inputs",
 }
+_TOO_LARGE = "the layers are too large for its matrices"
+_BEYOND = "the product of norms is beyond what float64 can hold"
 _LOOP = {"l2": "liplt", "linf": "loop"}
 _TIGHT = {"l2": "lipsdp", "linf": "lipsdp-weighted"}
 
@@ -73,12 +75,22 @@ def lipschitz_constants(
     graph = network.graph
     if graph is None or graph.problems():
         return {norm: _none(norm, network.why, jacobians) for norm in norms}
+    products = [product_constants(graph, norm, node_norms(graph, norm, _known(layers, norm)))[-1] for norm in norms]
+    if not all(map(isfinite, products)):
+        return {norm: _none(norm, _BEYOND, jacobians) for norm in norms}
     start = perf_counter()
     entries, work = cost(graph)
-    forms = propagate(graph) if entries <= _MAX_ENTRIES and work <= _MAX_WORK else None
+    forms = None
+    if entries <= _MAX_ENTRIES and work <= _MAX_WORK:
+        forms = propagate(graph, node_norms(graph, "l2", _known(layers, "l2")))
     seconds = perf_counter() - start
     tight = tight_rungs(graph, norms, tightness)
     return {norm: _constants(graph, layers, norm, forms, seconds, tight[norm], jacobians) for norm in norms}
+
+
+def _known(layers: tuple[LayerStructure, ...], norm: str) -> dict[str, NormBound]:
+    """Norms of the layer table that are of the operators on their real inputs."""
+    return {layer.name: layer.norms[norm] for layer in layers if layer.on_input}
 
 
 def _constants(
@@ -90,7 +102,7 @@ def _constants(
     tight: TightRung,
     jacobians: dict[str, float],
 ) -> Constants:
-    known: dict[str, NormBound] = {layer.name: layer.norms[norm] for layer in layers if layer.on_input}
+    known = _known(layers, norm)
     start = perf_counter()
     norms = node_norms(graph, norm, known)
     product = product_constants(graph, norm, norms)[-1]
@@ -100,7 +112,7 @@ def _constants(
     encoder = encoder_bounds(graph, norm, known=known)
     rungs.append(_aligned(graph, encoder[0], norm, product, start))
     if forms is None:
-        rungs.append(_rung(_LOOP[norm], None, 0.0, "the layers are too large for its matrices"))
+        rungs.append(_rung(_LOOP[norm], None, 0.0, _TOO_LARGE))
     else:
         loop = forms.l2 if norm == "l2" else float(forms.linf.max())
         rungs.append(_rung(_LOOP[norm], min(loop, product), seconds))
