@@ -34,9 +34,14 @@ def test_a_result_is_as_readable_as_any_new_file(tmp_path: Path) -> None:
 def test_an_interrupted_write_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), replacing(target) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with replacing(target) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert target.read_text() == "old"
     assert names(tmp_path) == ["a.json"]
 
@@ -66,7 +71,7 @@ def test_targets_that_cannot_be_written_are_refused_in_one_line(tmp_path: Path, 
         with pytest.raises(UsageError, match=r"^cannot write .*: .*; choose a folder that exists and is writable$"):
             act(tmp_path / place)
     for place in ("folder", "pipe"):
-        with pytest.raises(UsageError, match="no plain file; choose a file that can be written$"):
+        with pytest.raises(UsageError, match=r"no plain file; choose a file that can be written$"):
             act(tmp_path / place)
     with pytest.raises(UsageError, match="no plain file"):  # must not replace the device
         act("/dev/null")
@@ -89,7 +94,7 @@ def test_check_folder_makes_nothing_and_refuses_what_make_folder_could_not_make(
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UsageError, match="file is no writable folder; choose another place"):
             check_folder(place)
-        with pytest.raises(UsageError, match="cannot make the folder .*; choose another place"):
+        with pytest.raises(UsageError, match=r"cannot make the folder .*; choose another place"):
             make_folder(place)
 
 

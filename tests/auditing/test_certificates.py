@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from brittle.auditing import certificates
-from brittle.auditing.certificates import certify
-from brittle.bounds.ladder import lipschitz_constants
+from brittle.auditing.certificates import Certified, certify
 from brittle.auditing.run import structure_rows
+from brittle.bounds.ladder import lipschitz_constants
 from brittle.operators.network import read_network
 from brittle.threats import ball
-from tests.auditing.made import SHAPE, linear_net, relu_net, samples
+from tests.auditing.made import SHAPE, relu_net, samples
 
 THREATS = (ball("linf", 0.05), ball("l2", 0.2))
 
 
-def proved(monkeypatch: pytest.MonkeyPatch | None = None, readable: bool = True, linear: bool = False) -> dict[str, object]:
-    net = (linear_net() if linear else relu_net()).double()
+def proved(readable: bool = True) -> tuple[dict[str, Certified], NDArray[np.bool_]]:
+    """What `certify` finds, and which samples are right."""
+    net = relu_net().double()
     x, y = samples(60)
     y[::7] = (y[::7] + 1) % 3  # some labels are wrong
     network = read_network(net, SHAPE)
@@ -27,15 +29,15 @@ def proved(monkeypatch: pytest.MonkeyPatch | None = None, readable: bool = True,
         logits = net(x.double())
     graph = network.graph if readable else None
     found = certify(graph, constants, logits, x.double(), y, THREATS, effort="quick", progress=None)
-    return {"found": found, "right": (logits.argmax(1) == y).numpy()}
+    return found, (logits.argmax(1) == y).numpy()
 
 
 def test_only_right_samples_are_certified_and_some_are() -> None:
-    out = proved()
-    for key in ("linf@0.05", "l2@0.2"):
-        mask = out["found"][key].mask.numpy()  # type: ignore[index]
-        assert mask.any()
-        assert not (mask & ~out["right"]).any()
+    found, right = proved()
+    assert list(found) == ["linf@0.05", "l2@0.2"]
+    for row in found.values():
+        assert row.mask.any()
+        assert not (row.mask.numpy() & ~right).any()
 
 
 def test_a_small_radius_certifies_all_that_a_large_one_does() -> None:
@@ -54,24 +56,21 @@ def test_a_small_radius_certifies_all_that_a_large_one_does() -> None:
 
 
 def test_without_a_graph_the_constants_still_count_and_are_named() -> None:
-    out = proved(readable=False)
-    for row in out["found"].values():  # type: ignore[attr-defined]
+    for row in proved(readable=False)[0].values():
         assert row.mask.any()
         assert row.by == "global Lipschitz constants of class pairs"
 
 
 def test_local_bounds_add_to_the_constants(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = proved(readable=False)["found"]
-    both = proved()["found"]
+    alone, both = proved(readable=False)[0], proved()[0]
     monkeypatch.setattr(certificates, "certified_radii", lambda logits, *rest: torch.zeros(len(logits)))
-    local = proved()["found"]
-    for key in alone:  # type: ignore[attr-defined]
-        union = alone[key].mask | local[key].mask  # type: ignore[index]
-        assert torch.equal(both[key].mask, union)  # type: ignore[index]
+    local = proved()[0]
+    for key in alone:
+        assert torch.equal(both[key].mask, alone[key].mask | local[key].mask)
 
 
 def test_where_nothing_is_proved_the_name_says_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificates, "certified_radii", lambda logits, *rest: torch.zeros(len(logits)))
-    for row in proved(readable=False)["found"].values():  # type: ignore[attr-defined]
+    for row in proved(readable=False)[0].values():
         assert not row.mask.any()
         assert row.by.startswith("none")

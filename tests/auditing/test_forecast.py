@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from brittle.auditing import forecast

@@ -40,5 +40,5 @@ def test_a_problem_is_an_error() -> None:
             logits: Tensor = self.inner(x)
             return logits - logits.mean(0, keepdim=True) + torch.arange(3)
 
-    with pytest.raises(ModelError, match="logits change by .* with the others in its batch"):
+    with pytest.raises(ModelError, match=r"logits change by .* with the others in its batch"):
         found(BatchDependent())

@@ -76,7 +76,9 @@ def test_measured_risk_lies_below_its_bound_and_grows_with_the_radius(kind: str)
 
 def test_a_flipped_certified_sample_stops_the_audit_and_carries_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificates, "certified_radii", lambda logits, *rest: torch.full((len(logits),), 9.0))
-    with pytest.raises(SoundnessError, match=r"certified samples were flipped by an attack at linf 0\.1, .* bug") as bug:
+    with pytest.raises(
+        SoundnessError, match=r"certified samples were flipped by an attack at linf 0\.1, .* bug"
+    ) as bug:
         audit_one(Subject(linear_net(), "net"), dataset(), OPTIONS)
     report = bug.value.report
     assert report["norm"] == "linf"

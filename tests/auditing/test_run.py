@@ -80,9 +80,7 @@ def test_the_model_never_sees_more_than_a_batch(batch_size: int) -> None:
             seen.add(int(inputs[0].shape[0]))
 
     model.register_forward_pre_hook(watch)
-    audit_one(
-        Subject(model, "net"), dataset(), replace(OPTIONS, batch_size=batch_size), progress=lambda *event: None
-    )
+    audit_one(Subject(model, "net"), dataset(), replace(OPTIONS, batch_size=batch_size), progress=lambda *event: None)
     assert max(seen) == batch_size
 
 
@@ -147,7 +145,7 @@ def test_a_model_with_zero_weights_gives_numbers_that_json_can_hold() -> None:
 
 def test_bounds_beyond_float64_are_reported_as_missing_not_as_infinity() -> None:
     layers: list[nn.Module] = [nn.Flatten(), nn.Linear(16, 16)]
-    for i in range(12):  # every product of neighbours is zero, every norm is 1e30: the net is constant
+    for _ in range(12):  # every product of neighbours is zero, every norm is 1e30: the net is constant
         layer = nn.Linear(16, 16)
         with torch.no_grad():
             layer.weight.zero_()
@@ -178,7 +176,7 @@ class Noisy(nn.Module):
 
 
 def test_what_would_make_every_number_meaningless_is_an_error_in_one_line() -> None:
-    with pytest.raises(ModelError, match="two forward passes differ .*: random layers stay active") as refused:
+    with pytest.raises(ModelError, match=r"two forward passes differ .*: random layers stay active") as refused:
         audited(Noisy())
     assert "\n" not in str(refused.value)
     with pytest.raises(ModelError, match="no parameters: nothing to measure"):

@@ -1,25 +1,20 @@
-"""LipSDP: recursion and derivatives against definitions, bounds against brute force, proofs in rational arithmetic."""
+"""LipSDP: recursion and derivatives against their definitions, bounds against brute force, special chains."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from itertools import pairwise, product
 from math import inf
 
 import numpy as np
 import pytest
 import torch
-from benchmarks.soundness import SLOPES, check_cheap, check_solvers
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from benchmarks.soundness import check_cheap, check_solvers
 from torch import Tensor
 
 from brittle.bounds.dense_chain import DenseChain, DenseMap
 from brittle.bounds.lipsdp import Point, gradient, recursion
 from brittle.bounds.lipsdp_l2 import lipsdp_l2
 from brittle.bounds.lipsdp_linf import lipsdp_linf, lipsdp_linf_pairs
-from brittle.bounds.lipsdp_proof import _exceeds, _holds, prove
-from brittle.bounds.lipsdp_search import minimise, rows_objective
 from brittle.bounds.logit_rows import combined, pair_rows, pair_table
 from brittle.errors import ModelError, UsageError
 from brittle.operators.activations import Slopes
@@ -30,18 +25,18 @@ RELU = Slopes(0.0, 1.0)
 KINDS = (RELU, Slopes(0.1, 1.0), Slopes(-0.2, 1.3), Slopes(-1.0, 1.0), Slopes(0.0, 0.25))
 
 
-def _chain(widths: tuple[int, ...], slopes: Slopes, seed: int) -> DenseChain:
+def lipsdp_chain(widths: tuple[int, ...], slopes: Slopes, seed: int) -> DenseChain:
     weights = [normal(h, d, seed=seed + 10 * i) for i, (d, h) in enumerate(pairwise(widths))]
     return DenseChain(tuple(DenseMap(w, None) for w in weights), (slopes,) * (len(weights) - 1))
 
 
-def _point(rows: int, widths: tuple[int, ...], seed: int) -> Point:
+def random_point(rows: int, widths: tuple[int, ...], seed: int) -> Point:
     log_d = tuple(0.5 * normal(rows, h, seed=seed + i) for i, h in enumerate(widths[1:]))
     logits = tuple(normal(rows, 1, seed=seed + 20 + i) for i in range(len(log_d)))
     return Point(0.5 * normal(rows, widths[0], seed=seed + 9), log_d, logits)
 
 
-def _jacobians(chain: DenseChain) -> list[Tensor]:
+def all_jacobians(chain: DenseChain) -> list[Tensor]:
     """`W_n D_{n-1} ... D_1 W_1` for every choice of extreme slopes."""
     jacobians = [chain.maps[0].matrix]
     for layer, s in zip(chain.maps[1:], chain.slopes, strict=True):
@@ -54,7 +49,7 @@ def _jacobians(chain: DenseChain) -> list[Tensor]:
 @pytest.mark.parametrize("slopes", KINDS)
 def test_the_recursion_is_the_schur_complement_it_claims_to_be(slopes: Slopes) -> None:
     weights = (normal(4, 3, seed=0), normal(5, 4, seed=1))
-    forms = recursion(weights, (slopes, slopes), _point(2, (3, 4, 5), 3), None)
+    forms = recursion(weights, (slopes, slopes), random_point(2, (3, 4, 5), 3), None)
     assert bool(forms.good.all())
     c, p = (slopes.low + slopes.high) / 2, slopes.low * slopes.high
     for r in range(2):
@@ -71,7 +66,7 @@ def test_derivatives_match_central_differences(slopes: Slopes, monkeypatch: pyte
     weights, widths = (normal(4, 3, seed=5), normal(5, 4, seed=6)), (3, 4, 5)
     vectors = normal(2, 5, 2, seed=7)
     signs = torch.tensor([[1.0, -0.5], [2.0, 1.0]], dtype=torch.float64)
-    start = _point(2, widths, 11)
+    start = random_point(2, widths, 11)
 
     def value(point: Point) -> Tensor:
         forms = recursion(weights, (slopes, slopes), point, None)
@@ -95,8 +90,8 @@ def test_derivatives_match_central_differences(slopes: Slopes, monkeypatch: pyte
 @pytest.mark.parametrize("steps", [1, 40])
 @pytest.mark.parametrize("widths", [(3, 5, 2), (2, 4, 4, 3), (4, 3, 2, 3, 2)])
 def test_bounds_hold_for_every_pattern_of_slopes(widths: tuple[int, ...], slopes: Slopes, steps: int) -> None:
-    chain = _chain(widths, slopes, seed=sum(widths))
-    stacked = torch.stack(_jacobians(chain))
+    chain = lipsdp_chain(widths, slopes, seed=sum(widths))
+    stacked = torch.stack(all_jacobians(chain))
     classes = widths[-1]
     differences = torch.einsum("rk,bkn->brn", pair_rows(classes), stacked)
     solve = lipsdp_l2(chain, steps=steps)
@@ -126,14 +121,14 @@ def test_a_bound_below_the_truth_would_be_counted() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_at_the_start_slopes_from_0_to_1_never_exceed_the_product(seed: int) -> None:
-    chain = _chain((6, 8, 7, 3), RELU, seed)
+    chain = lipsdp_chain((6, 8, 7, 3), RELU, seed)
     norms = [float(torch.linalg.matrix_norm(m.matrix, 2)) for m in chain.maps]
     assert lipsdp_l2(chain, steps=1).value <= float(np.prod(norms)) * (1 + 1e-3)
 
 
 def test_the_search_gains_much_and_is_nearly_exact_for_one_hidden_layer() -> None:
-    chain = _chain((6, 8, 2), RELU, 3)
-    stacked = torch.stack(_jacobians(chain))
+    chain = lipsdp_chain((6, 8, 2), RELU, 3)
+    stacked = torch.stack(all_jacobians(chain))
     exact = {"l2": float(torch.linalg.matrix_norm(stacked, 2).max()), "linf": float(stacked.abs().sum(2).max())}
     eye = torch.eye(2, dtype=torch.float64)
     assert lipsdp_l2(chain).value <= 1.06 * exact["l2"]
@@ -141,160 +136,9 @@ def test_the_search_gains_much_and_is_nearly_exact_for_one_hidden_layer() -> Non
     assert lipsdp_linf(chain, eye, steps=1).value > 1.15 * exact["linf"]
 
 
-# --- proofs
-
-
-def _rational_positive(matrix: np.ndarray) -> bool:
-    """Whether a symmetric matrix of fractions is positive semidefinite, by elimination."""
-    a = matrix.copy()
-    for k in range(len(a)):
-        if a[k, k] < 0 or (a[k, k] == 0 and any(v != 0 for v in a[k, k:])):
-            return False
-        if a[k, k] > 0:
-            for i in range(k + 1, len(a)):
-                a[i, k:] = a[i, k:] - a[k, k:] * (a[i, k] / a[k, k])
-    return True
-
-
-def _rational_q(form: Tensor, following: Tensor, w: Tensor, slopes: Slopes, lam: Tensor) -> np.ndarray:
-    a, b = Fraction(slopes.low), Fraction(slopes.high)
-    weight, diagonal = fractions(w), np.diag(fractions(lam))
-    corner = fractions(form) + a * b * (weight.T @ diagonal @ weight)
-    off = -(a + b) / 2 * (diagonal @ weight)
-    return np.block([[corner, off.T], [off, diagonal - fractions(following)]])
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(SLOPES), st.sampled_from([1e-12, 0.0, -1e-13, -1e-6]))
-def test_an_accepted_layer_is_positive_in_exact_arithmetic(seed: int, slopes: Slopes, loss: float) -> None:
-    """Losses around 0 put Q at the edge, where a proof with too small a margin would accept wrongly."""
-    w = normal(3, 3, seed=seed)
-    mu, objective = torch.ones(1, 3, dtype=torch.float64), rows_objective(normal(1, 3, seed=seed + 1))
-    found = minimise((w,), (slopes,), mu, objective, free_mu=True, steps=5, time_limit=inf)
-    forms = recursion(
-        (w,), (slopes,), Point(found.mu.log(), (found.lams[0].log(),), (torch.zeros(1, 1).double(),)), None
-    )
-    lam = forms.steps[0].lam[0]
-    following = forms.lower[0] @ forms.lower[0].T
-    following = (following + following.T) / 2
-    following = following - torch.diag(loss * following.diagonal())
-    form = torch.diag(forms.mu[0])
-    if _holds(form, following, DenseMap(w, None), slopes, lam):
-        assert _rational_positive(_rational_q(form, following, w, slopes, lam))
-    else:
-        assert loss < 1e-9
-    if loss == -1e-6:
-        assert not _holds(form, following, DenseMap(w, None), slopes, lam)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_inverse_bounds_hold_in_exact_arithmetic(seed: int) -> None:
-    slopes = KINDS[seed % len(KINDS)]
-    chain = _chain((3, 4, 2), slopes, seed)
-    solve = lipsdp_l2(chain, steps=10)
-    proven = solve.form
-    assert proven is not None
-    scale = np.diag([1 / Fraction(v) for v in proven.scale.tolist()])
-    form = scale @ fractions(proven.scaled) @ scale
-    vectors = combined(torch.eye(2, dtype=torch.float64), chain.unit()[0].maps[-1])
-    bounds = proven.inverse_bounds(vectors)
-    for v, bound in zip(fractions(vectors.matrix), bounds.tolist(), strict=True):
-        # v^T X^-1 v <= b  exactly when  b X - v v^T >= 0
-        assert _rational_positive(Fraction(bound) * form - np.outer(v, v))
-        assert not _rational_positive(Fraction(bound) * (1 - Fraction(1, 10**9)) * form - np.outer(v, v))
-    whole = Fraction(proven.largest_inverse_bound(vectors))
-    v = fractions(vectors.matrix)
-    assert _rational_positive(whole * form - v.T @ v)
-
-
-def test_positive_by_a_margin_is_told_from_almost_positive() -> None:
-    matrix = torch.diag(torch.tensor([1.0, 1e-3], dtype=torch.float64))
-    assert _exceeds(matrix, 0.9e-3)
-    assert not _exceeds(matrix, 1.0e-3)
-    assert not _exceeds(torch.diag(torch.tensor([1.0, -1e-30], dtype=torch.float64)), 0.0)
-    assert not _exceeds(torch.full((2, 2), float("nan"), dtype=torch.float64), 0.0)
-
-
-def test_multipliers_that_are_not_feasible_have_no_proof() -> None:
-    w = normal(3, 3, seed=0)
-    assert prove((DenseMap(w, None),), (RELU,), torch.ones(3).double(), (torch.full((3,), 100.0).double(),)) is None
-
-
-@pytest.mark.parametrize("slopes", [RELU, Slopes(-0.2, 1.3)])
-def test_slack_in_the_weights_is_covered(slopes: Slopes) -> None:
-    exact = _chain((3, 4, 2), slopes, 8)
-    slack = 0.01
-    loose = DenseChain(
-        tuple(DenseMap(m.matrix, torch.full_like(m.matrix, slack)) for m in exact.maps), slopes=exact.slopes
-    )
-    solve = lipsdp_l2(loose, steps=20)
-    weighted = lipsdp_linf(loose, torch.eye(2, dtype=torch.float64), steps=20)
-    for trial in range(20):
-        moved = DenseChain(
-            tuple(DenseMap(m.matrix + slack * normal(*m.matrix.shape, seed=trial).sign(), None) for m in exact.maps),
-            exact.slopes,
-        )
-        stacked = torch.stack(_jacobians(moved))
-        assert solve.value >= float(torch.linalg.matrix_norm(stacked, 2).max())
-        assert bool((weighted.values >= stacked.abs().sum(2).amax(0)).all())
-
-
-@pytest.mark.parametrize("slopes", KINDS)
-def test_an_accepted_layer_allows_for_every_weight_within_the_slack(slopes: Slopes) -> None:
-    """Without slack the layer is accepted at a loss of 1e-12; with slack only at a loss that covers all weights."""
-    w, slack = normal(3, 4, seed=2), 1e-4
-    forms = recursion((w,), (slopes,), _point(1, (4, 3), 1), None)
-    form, lam = torch.diag(forms.mu[0]), forms.steps[0].lam[0]
-    following = forms.lower[0] @ forms.lower[0].T
-    following = (following + following.T) / 2
-    candidates = [following - torch.diag(10.0**k * following.diagonal()) for k in range(-12, 0)]
-    assert _holds(form, candidates[0], DenseMap(w, None), slopes, lam)
-    loose = DenseMap(w, torch.full_like(w, slack))
-    accepted = next(c for c in candidates if _holds(form, c, loose, slopes, lam))
-    c, p = (slopes.low + slopes.high) / 2, slopes.low * slopes.high
-    for trial in range(50):
-        moved = w + slack * normal(3, 4, seed=trial).sign()
-        off = -c * lam[:, None] * moved
-        corner = form + p * moved.T @ (lam[:, None] * moved)
-        q = torch.cat([torch.cat([corner, off.T], 1), torch.cat([off, torch.diag(lam) - accepted], 1)])
-        assert float(torch.linalg.eigvalsh(q)[0]) >= -1e-13
-
-
-def test_slack_counts_where_the_weights_themselves_are_zero() -> None:
-    """c = 0 and W = 0 leave Q's corner `I - E^T E`: what E can be decides."""
-    eye, zero = torch.eye(3, dtype=torch.float64), torch.zeros(3, 3, dtype=torch.float64)
-    one, even = torch.ones(3, dtype=torch.float64), Slopes(-1.0, 1.0)
-    assert _holds(eye, eye / 2, DenseMap(zero, zero + 0.1), even, one)  # ||E|| <= 0.3
-    assert not _holds(eye, eye / 2, DenseMap(zero, zero + 0.5), even, one)  # ||E|| <= 1.5
-
-
-def test_slack_counts_where_it_multiplies_the_weights() -> None:
-    """One unit, c = 0: Q's corner is `X - (1 + E)^2`, with |E| <= 0.1 at worst `X - 1.21`."""
-    one = torch.ones(1, 1, dtype=torch.float64)
-    loose = DenseMap(one, 0.1 * one)
-    assert not _holds(1.2 * one, one / 2, loose, Slopes(-1.0, 1.0), one[0])
-    assert _holds(1.22 * one, one / 2, loose, Slopes(-1.0, 1.0), one[0])
-
-
-def test_inverse_bounds_cover_the_slack_of_their_vectors() -> None:
-    solve = lipsdp_l2(_chain((3, 4, 2), RELU, 0), steps=10)
-    proven = solve.form
-    assert proven is not None
-    form = proven.scaled / proven.scale[:, None] / proven.scale
-    v = normal(2, 4, seed=1)
-    loose = DenseMap(v, torch.full_like(v, 0.1))
-    worst = v + 0.1 * torch.linalg.solve(form, v.T).T.sign()
-    gram = worst @ torch.linalg.solve(form, worst.T)
-    assert bool((proven.inverse_bounds(loose) >= gram.diagonal()).all())
-    assert proven.largest_inverse_bound(loose) >= float(torch.linalg.eigvalsh(gram)[-1])
-
-
-# --- special chains
-
-
 @pytest.mark.parametrize("scale", [1e-120, 1e100])
 def test_the_bound_scales_with_the_weights(scale: float) -> None:
-    chain = _chain((3, 4, 2), RELU, 1)
+    chain = lipsdp_chain((3, 4, 2), RELU, 1)
     first = DenseMap(chain.maps[0].matrix * scale, None)
     big = DenseChain((first, *chain.maps[1:]), chain.slopes)
     eye = torch.eye(2, dtype=torch.float64)
@@ -328,30 +172,30 @@ def test_dead_units_do_no_harm() -> None:
     first, second = normal(5, 4, seed=0), normal(2, 5, seed=1)
     first[2:] = 0.0
     chain = DenseChain((DenseMap(first, None), DenseMap(second, None)), (RELU,))
-    stacked = torch.stack(_jacobians(chain))
+    stacked = torch.stack(all_jacobians(chain))
     exact = float(torch.linalg.matrix_norm(stacked, 2).max())
     assert exact <= lipsdp_l2(chain).value <= 1.05 * exact
 
 
 def test_a_single_class_has_no_pairs() -> None:
-    chain = _chain((3, 4, 1), RELU, 0)
+    chain = lipsdp_chain((3, 4, 1), RELU, 0)
     assert lipsdp_linf_pairs(chain).tolist() == [[0.0]]
     assert lipsdp_l2(chain, steps=1).pairs().tolist() == [[0.0]]
 
 
 def test_without_time_one_step_is_made_and_said_so() -> None:
-    chain = _chain((3, 4, 2), RELU, 0)
+    chain = lipsdp_chain((3, 4, 2), RELU, 0)
     solve = lipsdp_l2(chain, time_limit=0.0)
     assert (solve.steps, solve.out_of_time) == (1, True)
     rows = lipsdp_linf(chain, torch.eye(2, dtype=torch.float64), time_limit=0.0)
     assert (rows.steps, rows.out_of_time) == (1, True)
-    exact = torch.stack(_jacobians(chain)).abs().sum(2).amax(0)
+    exact = torch.stack(all_jacobians(chain)).abs().sum(2).amax(0)
     assert bool((rows.values >= exact).all())
     assert not lipsdp_l2(chain, steps=3).out_of_time
 
 
 def test_rows_are_solved_in_batches_with_the_same_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    chain = _chain((3, 4, 3), RELU, 4)
+    chain = lipsdp_chain((3, 4, 3), RELU, 4)
     whole = lipsdp_linf_pairs(chain, steps=20)
     monkeypatch.setattr("brittle.bounds.lipsdp_linf._MAX_ENTRIES", 16)
     torch.testing.assert_close(lipsdp_linf_pairs(chain, steps=20), whole, rtol=1e-9, atol=0)
@@ -368,7 +212,7 @@ def test_combined_rows_cover_their_rounding() -> None:
 
 def test_rows_must_fit_the_logits() -> None:
     with pytest.raises(UsageError, match="expected rows of 2 coefficients, one for each logit, got shape"):
-        lipsdp_linf(_chain((3, 4, 2), RELU, 0), torch.ones(1, 3, dtype=torch.float64))
+        lipsdp_linf(lipsdp_chain((3, 4, 2), RELU, 0), torch.ones(1, 3, dtype=torch.float64))
 
 
 def test_broken_weights_are_refused() -> None:

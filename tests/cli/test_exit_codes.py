@@ -116,9 +116,7 @@ def test_a_broken_certificate_is_70_with_a_bug_file_and_no_results(
     ],
     ids=["two after one flag", "fraction", "by norm", "two flags", "defaults"],
 )
-def test_radii(
-    work: Path, radii: tuple[str, ...], expected: list[tuple[str, float]]
-) -> None:
+def test_radii(work: Path, radii: tuple[str, ...], expected: list[tuple[str, float]]) -> None:
     assert run(["audit", BASE, "--samples", "2", "--effort", "quick", *radii, "--json", "a.json"]) == 0
     assert [(row.norm, row.epsilon) for row in audit_in("a.json").robustness] == expected
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from brittle.errors import ModelError, UsageError
 from brittle.compressibility import decomposition
-from brittle.compressibility.residual import beta, beta_mean, residual
 from brittle.compressibility.decomposition import dominant_share, row_residuals, theorem31
+from brittle.compressibility.residual import beta, beta_mean, residual
+from brittle.errors import ModelError, UsageError
 from tests.cases import normal
 
 

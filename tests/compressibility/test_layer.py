@@ -7,11 +7,11 @@ from math import log
 import pytest
 import torch
 
+from brittle.compressibility.layer import CURVE_POINTS, layer_structure, thinned
 from brittle.errors import UsageError
 from brittle.operators.linear import DenseView
 from brittle.results.layer import LayerStructure
 from brittle.results.serialise import from_dict, to_dict
-from brittle.compressibility.layer import CURVE_POINTS, layer_structure, thinned
 from tests.cases import CONVOLUTIONS, normal
 
 

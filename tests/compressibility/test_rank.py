@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from brittle.errors import ModelError
 from brittle.compressibility import rank
 from brittle.compressibility.rank import effective_rank, singular_values, stable_rank
+from brittle.errors import ModelError
 from tests.cases import normal
 
 

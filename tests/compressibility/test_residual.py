@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brittle.errors import UsageError
 from brittle.compressibility.residual import beta, beta_mean, count, residual, residuals, smallest_k
+from brittle.errors import UsageError
 from tests.cases import normal
 
 VECTORS = st.lists(st.floats(-1e3, 1e3).map(lambda v: 0.0 if abs(v) < 1e-3 else v), min_size=1, max_size=30)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brittle.errors import UsageError
 from brittle.compressibility.sparsity import pq_index
+from brittle.errors import UsageError
 from tests.cases import normal
 
 

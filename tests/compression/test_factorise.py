@@ -105,9 +105,9 @@ def test_refusals_name_the_layer_and_the_remedy() -> None:
     for rank in (0, 13):
         with pytest.raises(ModelError, match=f"layer 'fc2': rank must be between 1 and 12.*, got {rank}"):
             factorise(model, {"fc2": rank})
-    with pytest.raises(ModelError, match="'fc1.first' to factorise: expected one of fc2, head"):
+    with pytest.raises(ModelError, match=r"'fc1.first' to factorise: expected one of fc2, head"):
         factorise(factorise(model, {"fc1": 3}), {"fc1.first": 1})  # a recipe cannot say that
-    with pytest.raises(ModelError, match="'layer2.0.shortcut.0' to factorise"):
+    with pytest.raises(ModelError, match=r"'layer2.0.shortcut.0' to factorise"):
         factorise(build(ZOO["resnet, projections"]), {"layer2.0.shortcut.0": 1})
     with pytest.raises(ModelError, match="layer '0': a convolution with 2 groups cannot be factorised"):
         factorise(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), {"0": 1})

@@ -139,7 +139,7 @@ def test_load_refuses(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, torch.Tensor | None], str | None, str]] = [
         ({}, None, "holds weights but no recipe: name its architecture, as in zoo:mlp"),
         ({}, "{", "has a recipe that is not JSON"),
-        ({}, "[]", "not a Recipe record"),
+        ({}, "[]", "not a valid Recipe record"),
         ({}, good.replace('"mlp"', '"resnext"'), "unknown architecture 'resnext'"),
         ({}, good.replace('"width": 5', '"width": 1000000000'), r"its recipe says \(1000000000, 4\)"),
         ({"model.fc1.weight": None}, good, "lacks weight 'model.fc1.weight'"),

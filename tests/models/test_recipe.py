@@ -138,7 +138,7 @@ def test_query_and_data_must_agree() -> None:
     ("change", "message"),
     [
         ({"architecture": "nonsense"}, "unknown architecture 'nonsense'"),
-        ({"architecture": None}, "not a Recipe record: field 'architecture'"),
+        ({"architecture": None}, "not a valid Recipe record: field 'architecture'"),
         ({"options": {"width": "wide"}}, "option width takes a whole number, got 'wide'"),
         ({"options": {"evil": 1}}, "zoo:mlp has no option 'evil'"),
         ({"input_shape": []}, "input shape must be positive sizes"),

@@ -134,7 +134,8 @@ def test_zero_and_cancelling_outputs_are_read() -> None:
     nn.init.zeros_(zero[5].weight), nn.init.zeros_(zero[5].bias)
     assert read_network(zero, (2, 6, 6)).why == ""
     # x - x + rounding: logits of 1e-17 that no relative comparison with the logits themselves could accept
-    body = nn.Sequential(nn.Linear(4, 50), nn.ReLU(), nn.Linear(50, 50))
+    # (batch norm is folded, so that the graph rounds otherwise than the model)
+    body = nn.Sequential(nn.Linear(4, 50), nn.BatchNorm1d(50), nn.ReLU(), nn.Linear(50, 50), nn.BatchNorm1d(50))
     cancelling = settled(nn.Sequential(body, Step(lambda x: (x * 3 - x - x) - x), nn.Linear(50, 3, bias=False)))
     assert read_network(cancelling, (4,)).why == ""
 
@@ -230,6 +231,10 @@ def test_the_copy_is_double_frozen_and_in_eval_mode() -> None:
     assert {p.dtype for p in twin.parameters()} == {torch.float64}
     assert not any(p.requires_grad for p in twin.parameters())
     assert model.training
+    pruned = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
+    prune.l1_unstructured(pruned[0], "weight", 0.5)
+    assert set(dict(readable_copy(pruned).named_parameters())) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+    assert prune.is_pruned(pruned)
 
 
 def test_norms_by_name() -> None:

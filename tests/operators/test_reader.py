@@ -106,6 +106,8 @@ def _refused(make: Made, why: str) -> None:
 
 def test_images_that_mix_or_are_not_covered_are_opaque() -> None:
     _refused(between(nn.BatchNorm2d(4, track_running_stats=False)), "samples affect each other")
+    always = between(lambda x: F.batch_norm(x, torch.zeros(4).to(x), torch.ones(4).to(x), training=True))
+    _refused(always, "samples affect each other")
     _refused(between(nn.InstanceNorm2d(4)), "instance norm")
     _refused(between(lambda x: F.avg_pool2d(x, 2, divisor_override=3)), "its own divisor")
     _refused(between(nn.Unflatten(1, (1, 4)), nn.Conv3d(1, 2, 1)), "conv3d is not covered")

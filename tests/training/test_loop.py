@@ -87,9 +87,7 @@ def test_the_best_epoch_on_validation_is_what_comes_back(parts: tuple[Split, Spl
 
 
 @pytest.mark.parametrize("rate", [1e12, 1e30])
-def test_a_diverging_loss_is_one_clear_error_and_leaves_finite_weights(
-    parts: tuple[Split, Split], rate: float
-) -> None:
+def test_a_diverging_loss_is_one_clear_error_and_leaves_finite_weights(parts: tuple[Split, Split], rate: float) -> None:
     model = net()
     with pytest.raises(UsageError, match=r"^the loss is (nan|inf) in epoch \d of 5: lower the learning rate \(1e\+"):
         fit(model, *parts, Budget(epochs=5, learning_rate=rate), seed=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from brittle.evaluation.batches import check_logits
 from brittle.models.fit import check_finite
 from brittle.models.messages import first_line
 from brittle.operators.network import Network
+from brittle.operators.twin import readable_copy
 from brittle.operators.view import size
 from brittle.results.audit import Check
 
@@ -86,8 +86,9 @@ def check_runs(model: nn.Module, input_shape: tuple[int, ...]) -> None:
 
 def _forward(model: nn.Module, x: Tensor, dtype: torch.dtype, device: str) -> tuple[nn.Module, object]:
     """A frozen copy and what it returns for one input x (1, *shape)."""
+    copied = readable_copy(model)
     try:
-        other = copy.deepcopy(model).to(device=torch.device(device), dtype=dtype).eval().requires_grad_(False)
+        other = copied.to(device=torch.device(device), dtype=dtype)
         with torch.no_grad():
             return other, other(x.to(dtype).to(device))
     except Exception as error:  # the model is foreign code
@@ -100,7 +101,8 @@ def _forward(model: nn.Module, x: Tensor, dtype: torch.dtype, device: str) -> tu
 def _tried(model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, device: str) -> nn.Module:
     other, logits = _forward(model, x[:1], dtype, device)
     label = y[:1].to(device)
-    check_logits(logits, label)
+    one = check_logits(logits, label)
+    check_logits(one.cpu().expand(len(y), -1), y)  # a place for every label, not for the first alone
     try:
         with frozen(other):
             input_gradient(other, x[:1].to(dtype).to(device), label, _sum)

@@ -12,6 +12,9 @@ from brittle.results.bounds import Gap
 
 
 def gap(norm: str, epsilon: float, clean_loss: float, adversarial_loss: float, pairs: Tensor | None, n: int) -> Gap:
-    """The measured gap `F_adv - F` (nats, from an attack: a lower bound) on n samples beside the bound, None without a constant."""
+    """The gap `F_adv - F` (nats) measured on n samples by an attack, a lower bound, beside the upper bound.
+
+    `pairs` (K, K) holds the L_jk; without it there is no bound.
+    """
     bound = None if pairs is None else float(pairs.max()) * epsilon * (1 + 1e-15)
     return Gap(norm, epsilon, adversarial_loss - clean_loss, bound, n)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from brittle.errors import DataError
+
 
 def report(
     results: Annotated[list[Path], typer.Argument(help="Audit JSON files; a base and its children make one page.")],
@@ -19,6 +21,12 @@ def report(
     from brittle.results.serialise import read_json
 
     check_writable(html)
-    audits = [Audit.from_dict(read_json(path)) for path in results]
+    audits = []
+    for path in results:
+        values = read_json(path)
+        try:
+            audits.append(Audit.from_dict(values))
+        except DataError as error:
+            raise DataError(f"{path}: {error}; expected a file written by `brittle audit --json`") from None
     write_html(html, audits, title=f"brittle: {audits[-1].model.name}")
     typer.echo(f"report: {html}", err=True)

@@ -19,10 +19,10 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from brittle.compressibility.rank import singular_values
 from brittle.errors import UsageError
 from brittle.operators.rounding import above, below, scaled_back, unit_scaled
 from brittle.results.layer import Theorem31
-from brittle.compressibility.rank import singular_values
 
 _CHUNK_ENTRIES = 2**21
 

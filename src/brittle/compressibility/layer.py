@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from brittle.compressibility.decomposition import theorem31
+from brittle.compressibility.rank import effective_rank, singular_values, stable_rank
+from brittle.compressibility.residual import beta, beta_mean, count, residual, smallest_k
+from brittle.compressibility.sparsity import pq_index
 from brittle.errors import UsageError
 from brittle.operators.linear import DenseView
 from brittle.operators.norms import OPERATOR_NORMS
 from brittle.operators.view import LinearView
 from brittle.results.layer import LayerStructure, Neuron, PerNorm, Spectral
-from brittle.compressibility.residual import beta, beta_mean, count, residual, smallest_k
-from brittle.compressibility.decomposition import theorem31
-from brittle.compressibility.rank import effective_rank, singular_values, stable_rank
-from brittle.compressibility.sparsity import pq_index
 
 CURVE_POINTS = 256
 _TOLERANCE = 0.05

@@ -95,12 +95,6 @@ def operator_name(node: fx.Node) -> str:
     return target.rsplit(".", 1)[0].removesuffix("_") if target.startswith("aten.") else target
 
 
-def in_place(node: fx.Node) -> bool:
-    """Whether the operator overwrites its first argument."""
-    target = str(node.target)
-    return target.startswith("aten.") and target.rsplit(".", 1)[0].endswith("_")
-
-
 def functional(node: fx.Node) -> Callable[..., Tensor]:
     """The operator as a function that leaves its input alone, all other arguments set.
 
@@ -113,9 +107,10 @@ def functional(node: fx.Node) -> Callable[..., Tensor]:
     if others:
         raise UnreadableError(f"the operator {operator_name(node)} with settings that are tensors")
     target = node.target
-    if in_place(node):
+    name = str(target)
+    if name.startswith("aten.") and name.rsplit(".", 1)[0].endswith("_"):  # the in-place form
         packet = getattr(torch.ops.aten, operator_name(node).removeprefix("aten."))
-        target = getattr(packet, str(node.target).rsplit(".", 1)[1])
+        target = getattr(packet, name.rsplit(".", 1)[1])
     assert callable(target)
     function = target
     return lambda x: function(x, *rest, **named)

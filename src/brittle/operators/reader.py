@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from brittle.operators.graph import Node, Op, Opaque, Reshape, Source
 from brittle.operators.handlers import OPERATORS, UNBOUNDED, WEIGHTED
-from brittle.operators.program import BATCH, Program, UnreadableError, in_place, operator_name, sample_shape
+from brittle.operators.program import BATCH, Program, UnreadableError, operator_name, sample_shape
 
 
 def read_program(model: nn.Module, input_shape: tuple[int, ...]) -> Program:
@@ -89,9 +89,6 @@ def _call(program: Program, node: fx.Node) -> None:
     except UnreadableError as reason:
         op, sources = Opaque(str(reason)), tuple(inputs)
     _append(program, node, Node(name or kind, op, tuple(program.index[s] for s in sources), shape))
-    first = node.args[0] if node.args else None
-    if in_place(node) and isinstance(first, fx.Node) and program.is_value(first):
-        program.index[first] = program.index[node]  # whoever reads the overwritten value from here on sees the new one
 
 
 def _compute(program: Program, node: fx.Node) -> None:

@@ -147,8 +147,8 @@ def _steps(audit: Audit, pair: Paired, word: Word) -> tuple[str, ...]:
 def _more_samples(pair: Paired) -> str:
     if pair.samples_to_decide is not None:
         return (
-            f"Measure more samples: about {fmt.count(pair.samples_to_decide)} would decide, if the drop stays what it is "
-            f"(`--samples {pair.samples_to_decide}`)."
+            f"Measure more samples: about {fmt.count(pair.samples_to_decide)} would decide, if the drop stays "
+            f"what it is (`--samples {pair.samples_to_decide}`)."
         )
     return f"Measure more samples: {fmt.count(pair.samples_for_1_point)} would narrow the interval to ±1 point."
 

@@ -11,7 +11,10 @@ def summary_table(summary: Summary) -> Table:
     """One row for each net: size, clean accuracy, robust accuracy and the drop with its interval, the verdict."""
     keys = list(summary.nets[0].robust)
     count = len(summary.seeds)
-    title = f"{summary.samples} test images, {count} seed{'s' if count > 1 else ''}; below: points lost against the original, 95 % interval"
+    title = (
+        f"{summary.samples} test images, {count} seed{'s' if count > 1 else ''}; "
+        "below: points lost against the original, 95 % interval"
+    )
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in ("net", "parameters", "clean"):
         table.add_column(column, justify="left" if column == "net" else "right", no_wrap=True)

@@ -120,7 +120,8 @@ def waterfall_svg(change: EncoderChange, title: str) -> str:
         return left + (x - low) * unit
 
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="waterfall" viewBox="0 0 {width:g} {height:g}" role="img" font-size="12" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="waterfall" viewBox="0 0 {width:g} {height:g}" role="img" '
+        'font-size="12" '
         f'font-family="system-ui, sans-serif"><title>{escape(title)}</title>',
         # scoped by the class: inside a page a style element counts for the whole document
         "<style>.waterfall text{fill:#1d2733}.waterfall .rule{stroke:#8a94a0}.waterfall .total{fill:#2b3440}"

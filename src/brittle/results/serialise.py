@@ -41,7 +41,7 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"not a {cls.__name__} record: field {where!r}: {first['msg']}") from error
+        raise DataError(f"not a valid {cls.__name__} record: field {where!r}: {first['msg']}") from error
 
 
 def json_schema(cls: type) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""`python -m brittle` is the command line."""
+
+from brittle.cli import main
+
+main()
