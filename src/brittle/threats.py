@@ -116,10 +116,9 @@ class L2Ball:
         return delta * (self.epsilon / length.clamp_min(torch.finfo(delta.dtype).tiny)).clamp(max=1.0)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The normalised gradient; divided by its largest entry first, as the squares of 1e-30 vanish in float32."""
-        scaled = gradient / _largest(gradient)
-        length = _per_sample(self.length(scaled), scaled)
-        return torch.where(length > 0, scaled / length.clamp_min(torch.finfo(gradient.dtype).tiny), 0.0)
+        """The normalised gradient."""
+        length = _per_sample(self.length(gradient), gradient)
+        return torch.where(length > 0, gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny), 0.0)
 
     def sample(self, noise: Tensor) -> Tensor:
         """A random direction with the radius law `u^(1/d)` of the uniform ball; u is the rank of the coordinates' sum.
