@@ -41,7 +41,8 @@ docs: $(VENV)/.installed-docs  ## the site, strictly
 	$(BIN)/mkdocs build --strict --quiet --site-dir site
 
 bench: $(VENV)/.installed-dev
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for name in conv_norms bounds soundness soundness_local correlation; do \
+		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo site build dist

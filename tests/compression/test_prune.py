@@ -45,7 +45,7 @@ def test_neurons_without_an_effect_go_without_a_trace(more: dict[str, object], t
 def test_the_kept_neurons_have_the_largest_scores_and_keep_their_weights() -> None:
     model = net()
     layers, smaller = dense(model), dense(prune_neurons(model, (4, 9)))
-    score = [float(layers[0].weight[i].norm() * layers[1].weight[:, i].norm()) for i in range(12)]
+    score = [(layers[0].weight[i].norm() * layers[1].weight[:, i].norm()).item() for i in range(12)]
     kept = sorted(sorted(range(12), key=lambda i: -score[i])[:4])
     assert torch.equal(smaller[0].weight, layers[0].weight[kept])
     assert torch.equal(smaller[0].bias, layers[0].bias[kept])

@@ -100,6 +100,7 @@ def audit(
     from brittle.auditing.options import AuditOptions
     from brittle.cli.progress import progress_display
     from brittle.cli.session import AuditRequest, run_audits
+    from brittle.report.pooled import pooled_table
     from brittle.report.terminal import audit_table
 
     options = AuditOptions(
@@ -130,6 +131,9 @@ def audit(
     outputs.write(audits, children, console)
     for child in children:
         console.print(audit_table(child))
+    pooled = pooled_table(audits[0], children)
+    if pooled is not None:
+        console.print(pooled)
     if any(one.partial for one in audits):
         console.print("brittle: stopped at the time limit; the numbers above are partial and marked", markup=False)
         raise typer.Exit(STOPPED)

@@ -80,4 +80,5 @@ def _pairs(request: AuditRequest) -> list[tuple[str, str | None]]:
 
 def _subject(spec: str, weights: str | None, data: Dataset) -> Subject:
     loaded = load_model(spec, weights=weights, input_shape=data.input_shape, classes=len(data.classes))
-    return Subject(loaded.module, loaded.name, loaded.notes)
+    # people know a published net by its file; the architecture stands in the recipe
+    return Subject(loaded.module, loaded.name if weights is None else Path(weights).name, loaded.notes)
