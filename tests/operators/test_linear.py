@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from brittle.errors import ModelError
 from brittle.operators.conv import ConvView
-from brittle.operators.linear import DenseView, FactorisedView, prescaled, scaled
+from brittle.operators.gains import prescaled, scaled
+from brittle.operators.linear import DenseView, FactorisedView
 from brittle.operators.pointwise import AvgPoolView, DiagonalView
 from brittle.operators.view import LinearView, dense
 from tests.cases import CONVOLUTIONS, normal, random_dense

@@ -8,8 +8,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from brittle.operators.conv import ConvView
+from brittle.operators.gains import scaled
 from brittle.operators.graph import Affine, Graph, Node
-from brittle.operators.linear import DenseView, FactorisedView, scaled
+from brittle.operators.linear import DenseView, FactorisedView
 from brittle.operators.pointwise import DiagonalView
 
 # Views that are rows of the layer table.
