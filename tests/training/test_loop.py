@@ -112,7 +112,10 @@ def test_a_loss_that_only_validation_sees_diverge_is_an_error_too(parts: tuple[S
 def test_a_last_batch_of_one_does_not_stop_batch_norm(parts: tuple[Split, Split]) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
     few = Split(parts[0].x[:65], parts[0].y[:65])
+    before = model[1].weight.detach().clone()
     fit(model, few, parts[1], Budget(epochs=1, batch_size=64), seed=0)
+    assert bool(torch.isfinite(model[1].weight).all())
+    assert not torch.equal(model[1].weight, before)
 
 
 def test_a_single_sample_is_trained_on() -> None:
