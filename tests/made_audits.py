@@ -28,7 +28,8 @@ from brittle.results.audit import (
 )
 from brittle.results.bounds import Gap, Ladder, Rung
 from brittle.results.layer import LayerStructure, Neuron, NormBound, PerNorm, Spectral, Theorem31, Unmeasured
-from brittle.results.robustness import AttackStep, Example, Outcomes, Robustness, Universal, threat_key
+from brittle.results.perturbations import Universal
+from brittle.results.robustness import AttackStep, Example, Outcomes, Robustness, threat_key
 
 N = 500
 RADII = {"linf": (0.01, 0.02, 0.05, 0.1), "l2": (0.1, 0.25, 0.5, 1.0)}
@@ -88,7 +89,7 @@ def made_audit(name: str) -> Audit:
         ),
         robustness=tuple(_robustness(outcomes, norm, e) for norm in RADII for e in RADII[norm]),
         universal=(Universal("linf", 0.1, 0.21, True), Universal("l2", 1.0, 0.17, True)),
-        directions={"l2": {"eigenvalues": [4.1, 2.2, 1.3], "overlap_attack": 0.31, "overlap_random": 0.12}},
+        directions={},
         outcomes=outcomes,
         examples=tuple(_example(name, i) for i in range(4)),
         settings=Settings(

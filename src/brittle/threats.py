@@ -160,9 +160,22 @@ def inner(threat: Ball, dim: int) -> Ball:
     return type(threat)(max(threat.epsilon * (1 - 1e-6) - slack, threat.epsilon * 0.5))  # type: ignore[call-arg]
 
 
-def in_box(x: Tensor, delta: Tensor) -> Tensor:
-    """`x + delta` with pixels clamped to [0, 1]. Clamping moves each coordinate towards x, so the ball is kept."""
-    return (x + delta).clamp(0.0, 1.0)
+@dataclass(frozen=True)
+class Box:
+    """Allowed pixel values `[low, high]`."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+
+# What images are, and a box without walls: studies ask what an attack would do if pixels had no bounds.
+PIXELS = Box()
+EVERYWHERE = Box(-float("inf"), float("inf"))
+
+
+def in_box(x: Tensor, delta: Tensor, box: Box = PIXELS) -> Tensor:
+    """`x + delta` with pixels clamped to the box. Clamping moves each coordinate towards x, so the ball is kept."""
+    return (x + delta).clamp(box.low, box.high)
 
 
 def _largest(values: Tensor) -> Tensor:

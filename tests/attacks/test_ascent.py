@@ -8,6 +8,7 @@ from torch import nn
 
 from brittle.attacks.ascent import ascend, checkpoints
 from brittle.attacks.keep import Highest
+from brittle.attacks.room import Room
 from brittle.threats import ball
 
 
@@ -48,7 +49,7 @@ class Peak(nn.Module):
 def climb(steps, epsilon=0.4):
     x = torch.full((1, 3), 0.5, dtype=torch.float64)
     recorder, y = Recorder(x), torch.tensor([0])
-    ascend(Peak(), x, y, y, x, torch.arange(1), ball("linf", epsilon), lambda z, _: -z[:, 0], steps, recorder)
+    ascend(Peak(), x, y, y, x, torch.arange(1), Room(ball("linf", epsilon)), lambda z, _: -z[:, 0], steps, recorder)
     return recorder
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brittle.attacks.room import check_samples, move, search_ball
+from brittle.attacks.room import check_samples, search_ball, search_room
 from brittle.attacks.start import random_start
 from brittle.errors import DataError, UsageError
 from brittle.threats import ball
@@ -54,9 +54,9 @@ def test_moves_and_starts_never_leave_ball_and_box(norm, epsilon, seed, double, 
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(4, 2, 9, generator=generator, dtype=torch.float64).to(torch.float64 if double else torch.float32)
     threat = ball(norm, epsilon)
-    inside = search_ball(threat, x)
+    inside = search_room(threat, x)
     towards = x + reach * torch.randn(4, 2, 9, generator=generator, dtype=x.dtype)
-    for point in (move(x, towards, inside), random_start(x, inside, torch.arange(4), seed, "s")):
+    for point in (inside.project(x, towards), random_start(x, inside, torch.arange(4), seed, "s")):
         assert point.dtype == x.dtype
         assert float(threat.length(point.double() - x.double()).max()) <= epsilon
         assert float(point.min()) >= 0.0
@@ -67,6 +67,6 @@ def test_moves_and_starts_never_leave_ball_and_box(norm, epsilon, seed, double, 
 def test_a_large_image_stays_inside_in_float32(norm):
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     threat = ball(norm, 3.0 if norm == "l2" else 8 / 255)
-    point = move(x, 1 - x, search_ball(threat, x))
+    point = search_room(threat, x).project(x, 1 - x)
     length = float(threat.length(point.double() - x.double()))
     assert 0.999 * threat.epsilon < length <= threat.epsilon

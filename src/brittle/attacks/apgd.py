@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from brittle.attacks.ascent import ascend
-from brittle.attacks.frozen import frozen
 from brittle.attacks.keep import FirstBreak, Highest, Keeper
 from brittle.attacks.losses import LOSSES
-from brittle.attacks.room import check_samples, search_ball
+from brittle.attacks.room import check_samples, search_room
 from brittle.attacks.settings import attack_name, check_counts, check_loss
 from brittle.attacks.start import random_start
+from brittle.models.frozen import frozen
 from brittle.threats import Ball
 
 
@@ -96,12 +96,12 @@ def _restart(
     keeper: Keeper,
 ) -> None:
     check_samples(x, y, indices)
-    ball = search_ball(threat, x)
+    room = search_room(threat, x)
     with frozen(model):
         for restart in range(attack.restarts):
             rows = keeper.open()
             if len(rows) == 0:
                 return
             where = indices.to(rows.device)[rows]
-            start = random_start(x[rows], ball, where, seed, f"apgd-{attack.loss}-{attack.steps}/{restart}")
-            ascend(model, x[rows], y[rows], y[rows], start, rows, ball, LOSSES[attack.loss], attack.steps, keeper)
+            start = random_start(x[rows], room, where, seed, f"apgd-{attack.loss}-{attack.steps}/{restart}")
+            ascend(model, x[rows], y[rows], y[rows], start, rows, room, LOSSES[attack.loss], attack.steps, keeper)

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from brittle.attacks.gradient import direction, evaluate, input_gradient
 from brittle.attacks.keep import Keeper
 from brittle.attacks.losses import Loss
-from brittle.attacks.room import move
-from brittle.threats import Ball
+from brittle.attacks.room import Region
 
 # alpha and rho of the paper: weight of the new step against momentum; share of steps that must raise the loss.
 _ALPHA = 0.75
@@ -85,7 +84,7 @@ def ascend(
     goal: Tensor,
     start: Tensor,
     rows: Tensor,
-    ball: Ball,
+    region: Region,
     loss: Loss,
     steps: int,
     keeper: Keeper,
@@ -97,21 +96,21 @@ def ascend(
         x: centres of the balls, (r, *shape).
         y: labels (r,): a point is misclassified when the prediction is another class.
         goal: what the loss is computed from besides the logits, (r, ...): the labels, or labels with targets.
-        start: first points (r, *shape), inside ball and box.
+        start: first points (r, *shape), inside the region.
         rows: the samples' positions in the keeper's batch, (r,), ascending.
-        ball: where to search (see `search_ball`).
+        region: where to search (see `search_room`).
         loss: maps logits (r, classes) and the rows' goals to (r,).
         steps: gradient evaluations, >= 1.
         keeper: decides which samples are still searched, and remembers the answers.
     """
     marks = checkpoints(steps)
-    state = _begin(model, x, y, goal, start, rows, ball, loss, keeper)
+    state = _begin(model, x, y, goal, start, rows, region, loss, keeper)
     last = 0
     for k in range(1, steps + 1):
         state.keep(keeper.wants(state.rows))
         if len(state.rows) == 0:
             return
-        point = _propose(state, ball, first=k == 1)
+        point = _propose(state, region, first=k == 1)
         if k == steps:
             keeper.see(state.rows, state.y, point, *evaluate(model, point, state.goal, loss))
             return
@@ -130,7 +129,7 @@ def _begin(
     goal: Tensor,
     start: Tensor,
     rows: Tensor,
-    ball: Ball,
+    region: Region,
     loss: Loss,
     keeper: Keeper,
 ) -> _State:
@@ -148,21 +147,21 @@ def _begin(
         peak=start,
         peak_gradient=gradient,
         peak_value=value,
-        eta=torch.full_like(value, 2 * ball.epsilon),
+        eta=torch.full_like(value, 2 * region.epsilon),
         rises=torch.zeros_like(value),
         halved=torch.zeros_like(value, dtype=torch.bool),
         peak_before=value,
     )
 
 
-def _propose(state: _State, ball: Ball, *, first: bool) -> Tensor:
+def _propose(state: _State, region: Region, *, first: bool) -> Tensor:
     """`z = P(x_k + eta * steepest)`, then `P(x_k + alpha (z - x_k) + (1 - alpha) (x_k - x_{k-1}))`."""
-    step = _wide(state.eta, state.point) * ball.steepest(direction(state.gradient))
-    z = move(state.x, state.point + step, ball)
+    step = _wide(state.eta, state.point) * region.steepest(direction(state.gradient))
+    z = region.project(state.x, state.point + step)
     if first:
         return z
     momentum = state.point - state.previous
-    return move(state.x, state.point + _ALPHA * (z - state.point) + (1 - _ALPHA) * momentum, ball)
+    return region.project(state.x, state.point + _ALPHA * (z - state.point) + (1 - _ALPHA) * momentum)
 
 
 def _wide(values: Tensor, like: Tensor) -> Tensor:

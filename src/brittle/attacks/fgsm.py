@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from brittle.attacks.frozen import frozen
 from brittle.attacks.gradient import direction, input_gradient
 from brittle.attacks.losses import LOSSES
-from brittle.attacks.room import check_samples, move, search_ball
+from brittle.attacks.room import check_samples, search_room
 from brittle.attacks.settings import check_loss
+from brittle.models.frozen import frozen
 from brittle.threats import Ball
 
 
@@ -42,7 +42,7 @@ class FGSM:
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Ball, *, indices: Tensor, seed: int) -> Tensor:
         """Adversarial candidates (b, *shape), whatever `indices` and `seed`; raises what `PGD` raises."""
         check_samples(x, y, indices)
-        ball = search_ball(threat, x)
+        room = search_room(threat, x)
         with frozen(model):
             _, _, gradient = input_gradient(model, x, y, LOSSES[self.loss])
-        return move(x, x + ball.epsilon * ball.steepest(direction(gradient)), ball)
+        return room.project(x, x + room.epsilon * room.steepest(direction(gradient)))

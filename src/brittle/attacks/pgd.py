@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from brittle.attacks.frozen import frozen
 from brittle.attacks.gradient import direction, evaluate, input_gradient
 from brittle.attacks.keep import FirstBreak
 from brittle.attacks.losses import LOSSES
-from brittle.attacks.room import check_samples, move, search_ball
+from brittle.attacks.room import check_samples, search_room
 from brittle.attacks.settings import attack_name, check_counts, check_loss
 from brittle.attacks.start import random_start
 from brittle.errors import UsageError
+from brittle.models.frozen import frozen
 from brittle.threats import Ball
 
 
@@ -59,7 +59,7 @@ class PGD:
             ModelError: a model without gradients.
         """
         check_samples(x, y, indices)
-        ball = search_ball(threat, x)
+        room = search_room(threat, x)
         loss = LOSSES[self.loss]
         keeper = FirstBreak(x)
         with frozen(model):
@@ -69,7 +69,7 @@ class PGD:
                     break
                 centre, label = x[rows], y[rows]
                 point = random_start(
-                    centre, ball, indices.to(rows.device)[rows], seed, f"pgd-{self.loss}-{self.steps}/{restart}"
+                    centre, room, indices.to(rows.device)[rows], seed, f"pgd-{self.loss}-{self.steps}/{restart}"
                 )
                 for _ in range(self.steps):
                     logits, values, gradient = input_gradient(model, point, label, loss)
@@ -79,8 +79,8 @@ class PGD:
                     point, gradient = point[standing], gradient[standing]
                     if len(rows) == 0:
                         break
-                    step = self.step_size * ball.epsilon * ball.steepest(direction(gradient))
-                    point = move(centre, point + step, ball)
+                    step = self.step_size * room.epsilon * room.steepest(direction(gradient))
+                    point = room.project(centre, point + step)
                 else:
                     keeper.see(rows, label, point, *evaluate(model, point, label, loss))
         return keeper.x

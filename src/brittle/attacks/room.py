@@ -1,12 +1,15 @@
-"""Where an attack may search: checked samples, and the ball that survives rounding."""
+"""Where an attack may search: checked samples, and the part of ball and box that survives rounding."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from brittle.errors import DataError, UsageError
-from brittle.threats import Ball, in_box, inner
+from brittle.threats import PIXELS, Ball, Box, in_box, inner
 
 # What float64 arithmetic can add to a projected perturbation, relative to the radius.
 _FLOAT64_SLACK = 1e-9
@@ -53,6 +56,45 @@ def search_ball(threat: Ball, x: Tensor) -> Ball:
     return smaller
 
 
-def move(x: Tensor, towards: Tensor, ball: Ball) -> Tensor:
-    """The point of ball and box near `towards`, (b, *shape): project on the ball around x, then clamp to the box."""
-    return in_box(x, ball.project(towards - x))
+class Region(Protocol):
+    """The points around each centre x (b, *shape) that an attack may try."""
+
+    @property
+    def epsilon(self) -> float:
+        """The radius, pixel units."""
+
+    def project(self, x: Tensor, towards: Tensor) -> Tensor:
+        """A point of the region near `towards`, both (b, *shape); a point of the region stays where it is."""
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Unit steps, (b, *shape), along which a linear function with this gradient grows fastest."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Ball and box: what every ordinary attack searches."""
+
+    ball: Ball
+    box: Box = PIXELS
+
+    @property
+    def epsilon(self) -> float:
+        """The ball's radius."""
+        return self.ball.epsilon
+
+    def project(self, x: Tensor, towards: Tensor) -> Tensor:
+        """Project on the ball around x, then clamp to the box."""
+        return in_box(x, self.ball.project(towards - x), self.box)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The ball's steepest step."""
+        return self.ball.steepest(gradient)
+
+
+def search_room(threat: Ball, x: Tensor, box: Box = PIXELS) -> Room:
+    """The room to search for samples x (b, *shape): its points, rounded to x's number format, stay in the threat.
+
+    Raises:
+        UsageError: the radius is too small for the pixels' number format.
+    """
+    return Room(search_ball(threat, x), box)

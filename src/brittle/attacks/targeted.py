@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from brittle.attacks.ascent import ascend
-from brittle.attacks.frozen import frozen
 from brittle.attacks.gradient import evaluate
 from brittle.attacks.keep import FirstBreak
 from brittle.attacks.losses import margin, targeted_dlr
-from brittle.attacks.room import check_samples, search_ball
+from brittle.attacks.room import check_samples, search_room
 from brittle.attacks.settings import attack_name, check_counts
 from brittle.attacks.start import random_start
 from brittle.errors import UsageError
+from brittle.models.frozen import frozen
 from brittle.threats import Ball
 
 
@@ -49,7 +49,7 @@ class TargetedAPGD:
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Ball, *, indices: Tensor, seed: int) -> Tensor:
         """Adversarial candidates (b, *shape), as the `Attack` protocol says; raises what `PGD` raises."""
         check_samples(x, y, indices)
-        ball = search_ball(threat, x)
+        room = search_room(threat, x)
         keeper = FirstBreak(x)
         with frozen(model):
             logits, _ = evaluate(model, x, y, margin)
@@ -60,8 +60,8 @@ class TargetedAPGD:
                     break
                 goal = torch.stack([y, wrong[:, number]], dim=1)[rows]
                 where = indices.to(rows.device)[rows]
-                start = random_start(x[rows], ball, where, seed, f"{self.name}/{number}")
-                ascend(model, x[rows], y[rows], goal, start, rows, ball, _towards, self.steps, keeper)
+                start = random_start(x[rows], room, where, seed, f"{self.name}/{number}")
+                ascend(model, x[rows], y[rows], goal, start, rows, room, _towards, self.steps, keeper)
         return keeper.x
 
 

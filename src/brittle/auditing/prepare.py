@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from brittle.attacks.frozen import frozen
 from brittle.attacks.gradient import input_gradient
 from brittle.errors import ModelError
 from brittle.evaluation.batches import check_logits
 from brittle.models.fit import check_finite
+from brittle.models.frozen import frozen
 from brittle.models.messages import first_line
 from brittle.operators.network import Network
 from brittle.operators.twin import readable_copy

@@ -12,13 +12,13 @@ from time import monotonic
 import torch
 from torch import Tensor, nn
 
-from brittle.attacks.frozen import frozen
 from brittle.attacks.losses import cross_entropy
 from brittle.attacks.noise import sample_noise
 from brittle.attacks.protocol import Attack
 from brittle.attacks.room import search_ball
 from brittle.errors import UsageError
 from brittle.evaluation.batches import Progress, batches, check_logits, device_of, prepare
+from brittle.models.frozen import frozen
 from brittle.results.robustness import AttackStep
 from brittle.threats import Ball, in_box
 

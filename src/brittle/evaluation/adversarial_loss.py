@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from brittle.attacks.apgd import WorstCase
-from brittle.attacks.frozen import frozen
 from brittle.attacks.losses import cross_entropy
 from brittle.evaluation.accuracy import clean_right
 from brittle.evaluation.batches import Progress, batches, device_of, prepare
+from brittle.models.frozen import frozen
 from brittle.threats import Ball
 
 

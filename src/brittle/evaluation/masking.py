@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from brittle.attacks.fgsm import FGSM
-from brittle.attacks.frozen import frozen
 from brittle.attacks.gradient import input_gradient
 from brittle.attacks.losses import cross_entropy
 from brittle.attacks.pgd import PGD
 from brittle.attacks.protocol import Attack
 from brittle.evaluation.accuracy import attack_survivors, clean_right, noise_right
 from brittle.evaluation.batches import batches, device_of
+from brittle.models.frozen import frozen
 from brittle.results.audit import Check
 from brittle.threats import Ball, ball
 

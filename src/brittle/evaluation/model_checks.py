@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from brittle.attacks.frozen import frozen
 from brittle.attacks.gradient import input_gradient
 from brittle.attacks.losses import margin
 from brittle.errors import BrittleError, DataError, ModelError
 from brittle.evaluation.batches import batches, check_logits, device_of, prepare
 from brittle.evaluation.intervals import wilson
+from brittle.models.frozen import frozen
 from brittle.results.audit import Check
 
 # Differences of logits, relative to 1 + the largest logit: rounding of one computation, and of another batch shape.

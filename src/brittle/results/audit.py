@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from brittle.results.bounds import Gap, Ladder
+from brittle.results.directions import Amplification, DirectionSet, Explained, Landscape, Probe
 from brittle.results.encoder import EncoderBound, EncoderChange
 from brittle.results.layer import LayerStructure, Unmeasured
-from brittle.results.robustness import Example, Outcomes, Robustness, Universal
+from brittle.results.perturbations import RadiusCurve, Transfer, Universal, WeightFree
+from brittle.results.robustness import Example, Outcomes, Robustness
 
 SCHEMA: Final = "brittle.audit/1"
 
@@ -104,6 +106,8 @@ class Comparison:
     unmatched: tuple[str, ...]
     caution: str
     encoder: tuple[EncoderChange, ...] = ()
+    transfer: tuple[Transfer, ...] = ()
+    weight_free: tuple[WeightFree, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything measured about one model on one data set; `comparison` and `verdict` only with a base."""
+    """Everything measured about one model on one data set; `comparison` and `verdict` only with a base.
+
+    `directions` maps "representation" and "margin" to the leading directions of that map; `masking` holds the signs of
+    masked gradients that show only after the attacks. What an effort leaves out is empty.
+    """
 
     schema: Literal["brittle.audit/1"]
     brittle: str
@@ -131,7 +139,7 @@ class Audit:
     gaps: tuple[Gap, ...]
     robustness: tuple[Robustness, ...]
     universal: tuple[Universal, ...]
-    directions: dict[str, Any]
+    directions: dict[str, DirectionSet]
     outcomes: Outcomes
     examples: tuple[Example, ...]
     settings: Settings
@@ -139,6 +147,13 @@ class Audit:
     verdict: Verdict | None
     partial: bool = False
     encoder: tuple[EncoderBound, ...] = ()
+    explained: tuple[Explained, ...] = ()
+    amplification: tuple[Amplification, ...] = ()
+    landscapes: tuple[Landscape, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    radii: tuple[RadiusCurve, ...] = ()
+    weight_free: tuple[WeightFree, ...] = ()
+    masking: tuple[Check, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dictionary, as in `audit.json`."""

@@ -35,16 +35,6 @@ class Robustness:
 
 
 @dataclass(frozen=True)
-class Universal:
-    """A universal perturbation's fooling rate on inputs it was not fitted on."""
-
-    norm: str
-    epsilon: float
-    fooling_rate: float
-    held_out: bool
-
-
-@dataclass(frozen=True)
 class Outcomes:
     """What happened to each sample, in order: strings of 0 and 1 (1 = right), keys such as "clean", "linf@0.05",
     "noise:linf@0.05", "certified:linf@0.05". Two audits with equal `sha256` of the data can be paired by these."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from brittle.attacks.frozen import frozen
+from brittle.models.frozen import frozen
 
 
 def network():

@@ -1,0 +1,1 @@
+"""What sensitive directions explain, what changes them, and who can find them."""
