@@ -6,13 +6,10 @@ Legend: h rows, d columns of a structure matrix, n samples.
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from functools import cache
 
 import numpy as np
-from PIL import Image
 
 from brittle.results.audit import (
     SCHEMA,
@@ -28,8 +25,9 @@ from brittle.results.audit import (
 )
 from brittle.results.bounds import Gap, Ladder, Rung
 from brittle.results.layer import LayerStructure, Neuron, NormBound, PerNorm, Spectral, Theorem31, Unmeasured
-from brittle.results.perturbations import Universal
 from brittle.results.robustness import AttackStep, Example, Outcomes, Robustness, threat_key
+from tests import made_sensitivity as made
+from tests.made_sensitivity import png, wilson
 
 N = 500
 RADII = {"linf": (0.01, 0.02, 0.05, 0.1), "l2": (0.1, 0.25, 0.5, 1.0)}
@@ -63,8 +61,10 @@ def made_audit(name: str) -> Audit:
     parameters = {"original": 55_000, "low-rank": 14_300, "neuron-pruned": 22_100, "narrow": 13_900}[name]
     comparison = verdict = None
     if name != "original":
-        comparison = _comparison(outcomes, matrices, base_matrices)
+        comparison = _comparison(name, outcomes, matrices, base_matrices)
         verdict = _verdict(comparison.paired)
+    strength = NETS[name][1]
+    robustness = tuple(_robustness(outcomes, norm, e) for norm in RADII for e in RADII[norm])
     against = "" if name == "original" else " --against original.safetensors"
     return Audit(
         schema=SCHEMA,
@@ -87,9 +87,9 @@ def made_audit(name: str) -> Audit:
             for norm in RADII
             for e in RADII[norm]
         ),
-        robustness=tuple(_robustness(outcomes, norm, e) for norm in RADII for e in RADII[norm]),
-        universal=(Universal("linf", 0.1, 0.21, True), Universal("l2", 1.0, 0.17, True)),
-        directions={},
+        robustness=robustness,
+        universal=made.universal(strength, robustness),
+        directions=made.directions(strength),
         outcomes=outcomes,
         examples=tuple(_example(name, i) for i in range(4)),
         settings=Settings(
@@ -103,6 +103,13 @@ def made_audit(name: str) -> Audit:
         ),
         comparison=comparison,
         verdict=verdict,
+        explained=made.explained(strength, robustness),
+        amplification=made.amplification(strength, tuple(row[0] for row in LAYERS), N),
+        landscapes=made.landscapes(strength, len(name)),
+        probes=made.probes(strength, N),
+        radii=tuple(made.radii(norm, _margins(name) / (strength * _reach(norm))) for norm in RADII),
+        weight_free=made.queries(name, N),
+        masking=made.masking(name == "neuron-pruned"),
     )
 
 
@@ -184,22 +191,33 @@ def _ladder(norm: str, matrices: list[np.ndarray]) -> Ladder:
 
 
 @cache
-def _outcomes(name: str) -> Outcomes:
-    """Every sample has a fixed margin; a net's losses and the attack eat into it, so outcomes are nested in epsilon."""
-    lost, strength, _, _ = NETS[name]
+def _margins(name: str) -> np.ndarray:
+    """Every sample has a fixed margin, and a net's losses eat into it."""
+    lost = NETS[name][0]
     rng = np.random.default_rng(11)
     margin = rng.gamma(3.0, 0.5, size=N)
     margin[rng.random(N) < 0.03] = -1.0
     own = np.random.default_rng(len(name)).normal(size=N) * (0.0 if name == "original" else 0.05)
-    margin = margin + own - (np.random.default_rng(3).random(N) < lost) * 9
+    return margin + own - (np.random.default_rng(3).random(N) < lost) * 9
+
+
+def _reach(norm: str) -> float:
+    """The margin that the base loses to an attack for each unit of radius."""
+    return 9.0 if norm == "linf" else 0.85
+
+
+@cache
+def _outcomes(name: str) -> Outcomes:
+    """The attack eats into the margins, so outcomes are nested in epsilon."""
+    strength, margin = NETS[name][1], _margins(name)
     right = {"clean": margin > 0}
     for norm, radii in RADII.items():
         for e in radii:
-            reach = strength * e * (9 if norm == "linf" else 0.85)
+            reach = strength * e * _reach(norm)
             right[threat_key(norm, e)] = margin > reach
             right[f"noise:{threat_key(norm, e)}"] = margin > 0.06 * reach
             right[f"certified:{threat_key(norm, e)}"] = margin > 2.3 * reach
-    labels = tuple(int(v) for v in rng.integers(0, 10, size=N))
+    labels = tuple(int(v) for v in np.random.default_rng(12).integers(0, 10, size=N))
     return Outcomes({key: "".join("01"[int(v)] for v in values) for key, values in right.items()}, labels)
 
 
@@ -209,18 +227,16 @@ def _share(outcomes: Outcomes, key: str) -> float:
 
 def _robustness(outcomes: Outcomes, norm: str, e: float) -> Robustness:
     key = threat_key(norm, e)
-    attacked, z2 = _share(outcomes, key), 1.959964**2
-    centre = (attacked + z2 / (2 * N)) / (1 + z2 / N)
-    half = math.sqrt(z2 * (attacked * (1 - attacked) / N + z2 / (4 * N * N))) / (1 + z2 / N)
+    attacked = _share(outcomes, key)
     steps = (
         AttackStep("PGD", min(1.0, attacked + 0.004)),
         AttackStep("APGD-CE", attacked),
         AttackStep("APGD-DLR", attacked),
     )
     certified, noise = _share(outcomes, f"certified:{key}"), _share(outcomes, f"noise:{key}")
-    interval = (max(0.0, centre - half), min(1.0, centre + half))
     return Robustness(
-        norm, e, N, _share(outcomes, "clean"), certified, attacked, "APGD cascade", interval, noise, "CROWN", steps
+        norm, e, N, _share(outcomes, "clean"), certified, attacked, "APGD cascade", wilson(attacked, N), noise, "CROWN",
+        steps,
     )  # fmt: skip
 
 
@@ -246,7 +262,7 @@ def _paired(outcomes: Outcomes, norm: str, e: float) -> Paired:
     )  # fmt: skip
 
 
-def _comparison(outcomes: Outcomes, matrices: list[np.ndarray], base: list[np.ndarray]) -> Comparison:
+def _comparison(name: str, outcomes: Outcomes, matrices: list[np.ndarray], base: list[np.ndarray]) -> Comparison:
     def change(name: str, old: LayerStructure, new: LayerStructure) -> LayerChange:
         scale = math.log(new.scale / old.scale)
         linf, l2 = new.structure.linf / old.structure.linf, new.structure.l2 / old.structure.l2
@@ -262,6 +278,8 @@ def _comparison(outcomes: Outcomes, matrices: list[np.ndarray], base: list[np.nd
         attribution=changes,
         unmatched=(),
         caution="The sums explain a bound on sensitivity, not measured accuracy: a norm may grow and do no harm.",
+        transfer=made.transfer("original", name, N),
+        weight_free=made.surrogate("original", N),
     )
 
 
@@ -277,12 +295,6 @@ def _verdict(paired: tuple[Paired, ...]) -> Verdict:
     return Verdict(overall, why, MAX_DROP)
 
 
-def _png(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray((255 * pixels.clip(0, 1)).astype("uint8")).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
 def _example(name: str, i: int) -> Example:
     rng = np.random.default_rng(100 * len(name) + i)
     y, x = np.mgrid[0:8, 0:8]
@@ -291,5 +303,5 @@ def _example(name: str, i: int) -> Example:
     norm, e = ("linf", 0.1) if i % 2 == 0 else ("l2", 0.5)
     return Example(
         norm, e, 17 * i + 3, str(i), str(i), str((i + 5) % 10),
-        _png(clean), _png(clean + delta), _png(0.5 + delta * 4),
+        png(clean), png(clean + delta), png(0.5 + delta * 4),
     )  # fmt: skip

@@ -10,15 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 from torch import Tensor
 
 from brittle.errors import UsageError
-from brittle.threats import BALLS, Ball, ball, in_box, inner
+from brittle.threats import BALLS, EVERYWHERE, PIXELS, Ball, Box, ball, in_box, inner
 
-NORMS = ("linf", "l2")
-ORDER = {"linf": np.inf, "l2": 2}
-DUAL = {"linf": 1, "l2": 2}
+NORMS = ("linf", "l2", "l1")
+ORDER = {"linf": np.inf, "l2": 2, "l1": 1}
+DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -38,6 +38,11 @@ def test_length_and_dual_length_are_numpys_norms_over_all_axes(norm: str) -> Non
     threat = ball(norm, 1.0)
     np.testing.assert_allclose(threat.length(delta), np.linalg.norm(flat, ORDER[norm], axis=1), rtol=1e-14)
     np.testing.assert_allclose(threat.dual_length(delta), np.linalg.norm(flat, DUAL[norm], axis=1), rtol=1e-14)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_diagonal_is_the_length_of_ones(norm: str) -> None:
+    assert ball(norm, 1.0).diagonal(7) == pytest.approx(np.linalg.norm(np.ones(7), ORDER[norm]), rel=1e-14)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -88,6 +93,108 @@ def test_the_l2_projection_is_the_nearest_point_that_scipy_finds(seed: int) -> N
     np.testing.assert_allclose(ball("l2", 0.5).project(delta)[0], found.x, atol=1e-5)
 
 
+def nearest(target: Tensor, x: Tensor, epsilon: float) -> Tensor:
+    """The nearest point to `target` (d,) in the l_1 ball around x and in the pixel box, as a quadratic program.
+
+    delta = p - q with p, q >= 0 makes both constraints linear.
+    """
+    d = len(x)
+    wanted = (target - x).numpy()
+    up, down = np.minimum((1 - x).numpy(), 1e3), x.numpy()
+
+    def distance(v: np.ndarray) -> float:
+        return float(((v[:d] - v[d:] - wanted) ** 2).sum())
+
+    def slope(v: np.ndarray) -> np.ndarray:
+        g = 2 * (v[:d] - v[d:] - wanted)
+        return np.concatenate([g, -g])
+
+    short = {"type": "ineq", "fun": lambda v: epsilon - v.sum(), "jac": lambda v: -np.ones(2 * d)}
+    found = minimize(
+        distance,
+        np.full(2 * d, epsilon / (4 * d)),
+        jac=slope,
+        bounds=[(0, u) for u in up] + [(0, u) for u in down],
+        constraints=[short],
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    return x + torch.from_numpy(found.x[:d] - found.x[d:])
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    d=st.integers(1, 6), seed=st.integers(0, 2**20), epsilon=st.floats(0.05, 3.0), scale=st.sampled_from([0.2, 1.0, 4.0])
+)
+def test_l1_points_within_ball_and_box_are_the_nearest_that_quadratic_programming_finds(
+    d: int, seed: int, epsilon: float, scale: float
+) -> None:
+    x = torch.rand(1, d, generator=torch.Generator().manual_seed(seed)).double()
+    target = x + scale * normal(1, d, seed=seed)
+    ours, theirs = ball("l1", epsilon).within(x, target, PIXELS)[0], nearest(target[0], x[0], epsilon)
+    # Feasible, and no farther than the program's answer: the nearest point of a convex set is unique.
+    assert float((ours - x[0]).abs().sum()) <= epsilon * (1 + 1e-12)
+    assert 0 <= float(ours.min()) <= float(ours.max()) <= 1
+    assert float((ours - target[0]).norm()) <= float((theirs - target[0]).norm()) + 1e-7
+    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_l1_projection_is_the_one_within_a_box_without_walls(seed: int) -> None:
+    x, delta = normal(5, 9, seed=seed), normal(5, 9, seed=seed + 10)
+    threat = ball("l1", 1.3)
+    assert torch.allclose(threat.within(x, x + delta, EVERYWHERE), x + threat.project(delta), atol=1e-14)
+    far = Box(-50.0, 50.0)
+    assert torch.allclose(threat.within(x, x + delta, far), x + threat.project(delta), atol=1e-14)
+
+
+def test_the_l1_projection_shrinks_magnitudes_equally() -> None:
+    # By hand: |delta| - t with t = 0.5 leaves (1.5, 0.5, 0) of length 2; the second row is inside already.
+    delta = torch.tensor([[2.0, -1.0, 0.25], [0.5, -0.5, 0.25]])
+    assert torch.equal(ball("l1", 2.0).project(delta), torch.tensor([[1.5, -0.5, 0.0], [0.5, -0.5, 0.25]]))
+
+
+def test_l1_points_fill_the_box_before_they_shrink() -> None:
+    # By hand: the first pixel stops at 1 after 0.1; the others share what is left of the radius, 0.6 each way.
+    x = torch.tensor([[0.9, 0.5, 0.5]]).double()
+    towards = x + torch.tensor([[9.0, 0.45, -0.45]]).double()
+    found = ball("l1", 0.7).within(x, towards, PIXELS) - x
+    assert torch.allclose(found, torch.tensor([[0.1, 0.3, -0.3]]).double())
+
+
+@settings(deadline=None, max_examples=40)
+@given(d=st.integers(1, 8), seed=st.integers(0, 2**20), epsilon=st.floats(0.01, 9.0), low=st.sampled_from([0.0, -1.0]))
+def test_full_l1_and_linf_steps_are_optima_of_linear_programming(d: int, seed: int, epsilon: float, low: float) -> None:
+    box = Box(low, 1.0)
+    x = (low + (1 - low) * torch.rand(1, d, generator=torch.Generator().manual_seed(seed))).double()
+    gradient = normal(1, d, seed=seed)
+    g, room = gradient[0].numpy(), [(0, float(1 - v)) for v in x[0]] + [(0, float(v - low)) for v in x[0]]
+    program = linprog(-np.concatenate([g, -g]), A_ub=np.ones((1, 2 * d)), b_ub=[epsilon], bounds=room)
+    delta = ball("l1", epsilon).full_step(x, gradient, box) - x
+    assert float(delta.abs().sum()) <= epsilon * (1 + 1e-12)
+    assert float((delta * gradient).sum()) == pytest.approx(-program.fun, abs=1e-9)
+    delta = ball("linf", epsilon).full_step(x, gradient, box) - x
+    program = linprog(-g, bounds=[(max(low - v, -epsilon), min(1 - v, epsilon)) for v in x[0].tolist()])
+    assert float((delta * gradient).sum()) == pytest.approx(-program.fun, abs=1e-9)
+
+
+def test_full_steps_without_walls_or_gradient() -> None:
+    x, gradient = torch.zeros(2, 4).double(), torch.tensor([[0.1, -3.0, 2.0, 0.0], [0.0] * 4]).double()
+    assert ball("l1", 2.5).full_step(x, gradient, EVERYWHERE).tolist() == [[0, -2.5, 0, 0], [0] * 4]
+    step = ball("l2", 2.5).full_step(x, gradient, EVERYWHERE)
+    assert torch.allclose(step[0], 2.5 * gradient[0] / gradient[0].norm())
+    assert torch.equal(step[1], x[1])
+    assert ball("l2", 2.5).full_step(x, gradient, PIXELS)[0].tolist() == [pytest.approx(0.25 / 13.01**0.5), 0, 1, 0]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_points_within_ball_and_box_stay_where_they_are(norm: str) -> None:
+    x = torch.rand(6, 3, 4, generator=torch.Generator().manual_seed(0)).double()
+    threat = ball(norm, 0.3)
+    inside = threat.within(x, x + normal(6, 3, 4), PIXELS)
+    assert torch.allclose(threat.within(x, inside, PIXELS), inside, atol=1e-15)
+    assert torch.equal(threat.within(x, x, PIXELS), x)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_projection_keeps_what_is_inside_and_zero_stays_zero(norm: str) -> None:
     threat = ball(norm, 0.5)
@@ -109,10 +216,20 @@ def test_samples_fill_the_ball_and_spheres_have_full_length(norm: str) -> None:
 def test_linf_corners_are_corners_and_samples_of_no_input_are_none() -> None:
     corners = ball("linf", 0.25).sphere(normal(50, 3))
     assert set(corners.flatten().tolist()) == {-0.25, 0.25}
-    assert ball("l2", 0.25).sample(torch.zeros(0, 3)).shape == (0, 3)
+    for norm in NORMS:
+        assert ball(norm, 0.25).sample(torch.zeros(0, 3)).shape == (0, 3)
 
 
-@settings(deadline=None, max_examples=150)
+def test_l1_spheres_are_uniform_and_steepest_steps_take_the_first_of_equals() -> None:
+    # On the uniform l_1 sphere of d = 3 a coordinate's magnitude over the radius is Beta(1, 2): mean 1/3, P(< 0.5) 3/4.
+    shares = ball("l1", 2.0).sphere(normal(4000, 3)).abs() / 2.0
+    assert torch.allclose(shares.mean(0), torch.full((3,), 1 / 3, dtype=torch.float64), atol=0.02)
+    assert torch.allclose((shares < 0.5).double().mean(0), torch.full((3,), 0.75, dtype=torch.float64), atol=0.03)
+    assert ball("l1", 2.0).steepest(torch.tensor([[1.0, -4.0, 4.0]])).tolist() == [[0, -1, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@settings(deadline=None, max_examples=60)
 @given(
     norm=st.sampled_from(NORMS),
     epsilon=st.floats(1e-3, 20.0),
@@ -121,28 +238,42 @@ def test_linf_corners_are_corners_and_samples_of_no_input_are_none() -> None:
     scale=st.sampled_from([1e-3, 1.0, 1e4]),
     centre=st.sampled_from([0.0, 0.5, 1.0]),
 )
-def test_float32_points_of_the_inner_ball_never_leave_the_ball(
-    norm: str, epsilon: float, d: int, seed: int, scale: float, centre: float
+def test_points_of_the_inner_ball_never_leave_ball_and_box(
+    dtype: torch.dtype, norm: str, epsilon: float, d: int, seed: int, scale: float, centre: float
 ) -> None:
-    threat = ball(norm, epsilon)
-    x = ((normal(3, d, seed=seed) * 0.2 + centre).clamp(0, 1)).float()
-    _stays(threat, x, normal(3, d, seed=seed + 1, dtype=torch.float32) * scale)
+    x = ((normal(3, d, seed=seed) * 0.2 + centre).clamp(0, 1)).to(dtype)
+    _stays(ball(norm, epsilon), x, normal(3, d, seed=seed + 1, dtype=dtype) * scale)
 
 
-@pytest.mark.parametrize("epsilon", [0.5, 20.0])
-def test_float32_points_stay_inside_for_images_of_a_megapixel(epsilon: float) -> None:
-    x, delta = (torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
-    _stays(ball("l2", epsilon), 0.45 + 0.1 * x, delta - 0.5)
+@pytest.mark.parametrize(("norm", "epsilon", "side"), [("l2", 0.5, 1024), ("l2", 20.0, 1024), ("l1", 50.0, 512)])
+def test_float32_points_stay_inside_for_large_images(norm: str, epsilon: float, side: int) -> None:
+    x, delta = (torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    _stays(ball(norm, epsilon), 0.45 + 0.1 * x, delta - 0.5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_without_walls_the_margin_grows_with_the_values(norm: str) -> None:
+    threat = ball(norm, 1000.0)
+    x, delta = torch.rand(20, 300, generator=torch.Generator().manual_seed(0)), normal(20, 300, dtype=torch.float32)
+    smaller = inner(threat, 300, largest=1001.0)
+    assert smaller.epsilon < inner(threat, 300).epsilon
+    moved = (smaller.within(x, x + 1e6 * delta, EVERYWHERE).double() - x.double()).numpy()
+    assert np.linalg.norm(moved, ORDER[norm], axis=1).max() <= 1000.0
 
 
 def _stays(threat: Ball, x: Tensor, delta: Tensor) -> None:
-    smaller = inner(threat, x[0].numel())
+    smaller = inner(threat, x[0].numel(), dtype=x.dtype)
     assert smaller.epsilon < threat.epsilon
-    x_adv = in_box(x, smaller.project(delta))
-    moved = (x_adv.double() - x.double()).flatten(1).numpy()
-    assert np.linalg.norm(moved, ORDER[threat.norm], axis=1).max() <= threat.epsilon
-    assert float(x_adv.min()) >= 0
-    assert float(x_adv.max()) <= 1
+    steps = [in_box(x, smaller.project(delta)), smaller.within(x, x + delta, PIXELS)]
+    steps += [smaller.full_step(x, delta, PIXELS), in_box(x, smaller.sample(delta)), in_box(x, smaller.sphere(delta))]
+    for x_adv in steps:
+        assert x_adv.dtype == x.dtype
+        moved = (x_adv.double() - x.double()).flatten(1).numpy()
+        # fsum would be exact; float64 sums of float64 pixels may themselves round.
+        slack = 1.0 if x.dtype == torch.float32 else 1 + 1e-12
+        assert np.linalg.norm(moved, ORDER[threat.norm], axis=1).max() <= threat.epsilon * slack
+        assert float(x_adv.min()) >= 0
+        assert float(x_adv.max()) <= 1
 
 
 def test_inner_never_gives_up_more_than_half_the_radius() -> None:
@@ -156,8 +287,8 @@ def test_clamping_to_the_box_never_lengthens_a_perturbation() -> None:
 
 
 def test_unknown_norms_and_radii_that_are_not_positive_are_refused() -> None:
-    with pytest.raises(UsageError, match="unknown norm 'l1': expected one of linf, l2"):
-        ball("l1", 0.1)
+    with pytest.raises(UsageError, match="unknown norm 'l3': expected one of linf, l2, l1"):
+        ball("l3", 0.1)
     for epsilon in (0.0, -0.1, float("inf"), float("nan")):
         with pytest.raises(UsageError, match="epsilon must be a positive number in pixel units"):
             ball("linf", epsilon)

@@ -12,7 +12,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from brittle.api import audit, lipschitz, structure
+    from brittle.directions.network import sensitive_directions
     from brittle.errors import BrittleError
+    from brittle.evaluation.fooling import universal_perturbation
     from brittle.models.file import load, save
     from brittle.models.pixels import Pixels
     from brittle.results.audit import Audit
@@ -25,10 +27,24 @@ _HOME = {
     "lipschitz": "brittle.api",
     "load": "brittle.models.file",
     "save": "brittle.models.file",
+    "sensitive_directions": "brittle.directions.network",
     "structure": "brittle.api",
+    "universal_perturbation": "brittle.evaluation.fooling",
 }
 
-__all__ = ["Audit", "BrittleError", "Pixels", "__version__", "audit", "lipschitz", "load", "save", "structure"]
+__all__ = [
+    "Audit",
+    "BrittleError",
+    "Pixels",
+    "__version__",
+    "audit",
+    "lipschitz",
+    "load",
+    "save",
+    "sensitive_directions",
+    "structure",
+    "universal_perturbation",
+]
 
 
 def __getattr__(name: str) -> Any:

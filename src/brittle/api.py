@@ -7,6 +7,7 @@ from numbers import Real
 
 from torch import nn
 
+from brittle.auditing.crossing import crossed
 from brittle.auditing.options import AuditOptions
 from brittle.auditing.prepare import check_model, check_runs
 from brittle.auditing.progress import prefixed
@@ -35,6 +36,7 @@ def audit(
     epsilon: Mapping[str, float | Sequence[float]] | None = None,
     samples: int | None = 1000,
     effort: str = "standard",
+    directions: int = 8,
     batch_size: int = 256,
     seed: int = 0,
     device: str = "cpu",
@@ -52,6 +54,7 @@ def audit(
         epsilon: radii by norm in pixel units, such as `{"linf": 8/255, "l2": [0.25, 0.5]}`.
         samples: test samples drawn, None for all.
         effort: "quick", "standard" or "thorough".
+        directions: how many sensitive directions are found for each map, 0 for none.
         batch_size: the most inputs the model sees at once.
         seed: of every random choice.
         device: where the model runs.
@@ -69,6 +72,7 @@ def audit(
         epsilon=_radii(epsilon),
         samples=samples,
         effort=effort,
+        directions=directions,
         batch_size=batch_size,
         seed=seed,
         device=device,
@@ -78,10 +82,13 @@ def audit(
     subject = Subject(_module(model, "model"), name)
     base = against if isinstance(against, Audit) or against is None else Subject(_module(against, "against"), "base")
     _check_all_first(subject, base, dataset, options)
-    if isinstance(base, Subject):
-        base = audit_one(base, dataset, options, progress=prefixed(progress, "base: "))
-    mine = audit_one(subject, dataset, options, progress=progress)
-    return mine if base is None else compare(base, mine, max_drop)
+    if base is None:
+        return audit_one(subject, dataset, options, progress=progress)
+    before = (
+        base if isinstance(base, Audit) else audit_one(base, dataset, options, progress=prefixed(progress, "base: "))
+    )
+    mine = compare(before, audit_one(subject, dataset, options, progress=progress), max_drop)
+    return crossed(mine, base, subject, dataset, options, progress=progress) if isinstance(base, Subject) else mine
 
 
 def structure(model: nn.Module, input_shape: tuple[int, ...] | None = None, *, k: float = 0.1) -> list[LayerStructure]:

@@ -17,7 +17,7 @@ from brittle.attacks.targeted import TargetedAPGD
 from brittle.errors import DataError, ModelError, UsageError
 from brittle.threats import ball
 
-ATTACKS = [FGSM(), PGD(5, restarts=2), APGD(8), APGD(8, "dlr", restarts=2), WorstCase(8), TargetedAPGD(4, 2)]
+ATTACKS = [FGSM(), PGD(5, restarts=2), APGD(8), APGD(8, "dlr", restarts=2), WorstCase(APGD(8)), TargetedAPGD(4, 2)]
 each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 
 
@@ -47,7 +47,7 @@ def samples(n=16, dtype=torch.float64, seed=0):
 @each_attack
 @settings(max_examples=12, deadline=None)
 @given(
-    norm=st.sampled_from(["linf", "l2"]),
+    norm=st.sampled_from(["linf", "l2", "l1"]),
     epsilon=st.floats(1e-3, 2.0),
     seed=st.integers(0, 10**6),
     dtype=st.sampled_from([torch.float32, torch.float64]),
@@ -64,7 +64,7 @@ def test_answers_never_leave_ball_and_box(attack, norm, epsilon, seed, dtype):
 
 
 @each_attack
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_a_sample_s_answer_does_not_depend_on_its_batch(attack, norm):
     x, y = samples()
     threat, model, indices = ball(norm, 0.1), Counting(), torch.arange(40, 56)
@@ -129,7 +129,7 @@ def test_worst_case_goes_further_than_an_attack_that_stops():
     model, (x, y) = Counting().eval(), samples()
     losses = [
         cross_entropy(model(a(model, x, y, ball("linf", 0.2), indices=torch.arange(16), seed=0)), y)
-        for a in (APGD(30), WorstCase(30))
+        for a in (APGD(30), WorstCase(APGD(30)))
     ]
     assert (losses[1] >= losses[0] - 0.02).all()
     assert losses[1].mean() > losses[0].mean() + 0.03
@@ -159,13 +159,13 @@ def test_a_model_without_gradients_is_refused_and_restored(attack):
 
 
 def test_bad_settings_are_refused():
-    for make in (PGD, APGD, WorstCase, TargetedAPGD):
+    for make in (PGD, APGD, TargetedAPGD):
         with pytest.raises(UsageError, match="steps >= 1"):
             make(steps=0)
-    for make in (PGD, APGD, WorstCase):
+    for make in (PGD, APGD):
         with pytest.raises(UsageError, match="restarts=0"):
             make(restarts=0)
-    for make in (FGSM, PGD, APGD, WorstCase):
+    for make in (FGSM, PGD, APGD):
         with pytest.raises(UsageError, match="unknown attack loss 'hinge'"):
             make(loss="hinge")
     for size in (0.0, -1.0, float("inf"), float("nan")):

@@ -36,7 +36,7 @@ def test_usable_samples_pass():
     check_samples(X, Y, I)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_radius_below_float32_resolution_is_refused_but_float64_takes_it(norm):
     with pytest.raises(UsageError, match=f"epsilon 1e-08 is too small for float32 pixels in {norm}"):
         search_ball(ball(norm, 1e-8), X)
@@ -44,7 +44,7 @@ def test_radius_below_float32_resolution_is_refused_but_float64_takes_it(norm):
 
 
 @given(
-    norm=st.sampled_from(["linf", "l2"]),
+    norm=st.sampled_from(["linf", "l2", "l1"]),
     epsilon=st.floats(1e-4, 3.0),
     seed=st.integers(0, 2**32),
     double=st.booleans(),
@@ -63,10 +63,10 @@ def test_moves_and_starts_never_leave_ball_and_box(norm, epsilon, seed, double, 
         assert float(point.max()) <= 1.0
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_a_large_image_stays_inside_in_float32(norm):
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    threat = ball(norm, 3.0 if norm == "l2" else 8 / 255)
+    threat = ball(norm, {"linf": 8 / 255, "l2": 3.0, "l1": 12.0}[norm])
     point = search_room(threat, x).project(x, 1 - x)
     length = float(threat.length(point.double() - x.double()))
     assert 0.999 * threat.epsilon < length <= threat.epsilon

@@ -13,7 +13,9 @@ GREY, COLOUR, FLAT = (1, 8, 8), (3, 8, 8), (7,)
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"norms": ("l1",)}, "unknown norm 'l1': expected one of linf, l2"),
+        ({"norms": ("l3",)}, "unknown norm 'l3': expected one of linf, l2$"),
+        ({"norms": ("l1",)}, r"unknown norm 'l1': expected one of linf, l2 \(bounds exist"),
+        ({"epsilon": {"l1": (0.1,)}}, "unknown norm 'l1': expected one of linf, l2"),
         ({"epsilon": {"l3": (0.1,)}}, "unknown norm 'l3'"),
         ({"epsilon": {"linf": (-0.1,)}}, "epsilon must be a positive number in pixel units"),
         ({"epsilon": {"linf": (float("nan"),)}}, "epsilon must be a positive number"),

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from brittle.attacks.apgd import APGD
+from brittle.attacks.cascade import Cascade
 from brittle.attacks.losses import cross_entropy
 from brittle.attacks.pgd import PGD
 from brittle.attacks.table import EFFORTS
 from brittle.attacks.targeted import TargetedAPGD
 from brittle.errors import DataError, ModelError, UsageError
+from brittle.evaluation import pace
 from brittle.evaluation.accuracy import attack_survivors, clean_right, noise_right
 from brittle.evaluation.adversarial_loss import worst_losses
 from brittle.results.robustness import AttackStep
@@ -117,7 +119,7 @@ def test_the_strongest_try_is_kept_for_survivors():
 def test_results_do_not_depend_on_the_batch_size(case, norm):
     model, x, y = case
     threat = ball(norm, 0.06)
-    attacks, runs = [PGD(5), APGD(10), APGD(10, "dlr"), TargetedAPGD(5, 2)], []
+    attacks, runs = [PGD(5), APGD(10), APGD(10, "dlr"), TargetedAPGD(5, 2), Cascade(5, 4)], []
     for batch_size in (7, 64, 1000):
         model.largest = 0
         result = attack_survivors(model, x, y, threat, attacks, batch_size=batch_size, seed=0)
@@ -212,6 +214,45 @@ def test_a_deadline_in_between_keeps_what_was_found():
     )
     assert result.survived.tolist() == [False, False, True, True]
     assert result.steps == (AttackStep("a (stopped)", 0.5),)
+
+
+def test_each_attack_meets_the_samples_nearest_to_an_error_first():
+    x, y = torch.tensor([0.1, 0.4, 0.2, 0.3, 0.2])[:, None].expand(5, 2).contiguous(), torch.zeros(5, dtype=torch.int64)
+    first, second = Moves("first", 0.25, frozenset({0}), []), Moves("second", 0.0, frozenset(), [])
+    attack_survivors(Threshold(), x, y, ball("linf", 0.3), [first, second], batch_size=2, seed=0)
+    assert first.calls == [[1, 3], [2, 4], [0]]
+    assert second.calls == [[1, 0], [3, 2], [4]]  # the first attack brought sample 0 to 0.35
+
+
+def test_batches_shrink_to_what_fits_before_the_deadline(monkeypatch):
+    now, told = [0.0], []
+    monkeypatch.setattr(pace, "monotonic", lambda: now[0])
+
+    class Slow(Moves):
+        """Two seconds for each sample."""
+
+        def __call__(self, model, x, y, threat, *, indices, seed):
+            now[0] += 2.0 * len(x)
+            return super().__call__(model, x, y, threat, indices=indices, seed=seed)
+
+    x, y = torch.full((10, 2), 0.4), torch.zeros(10, dtype=torch.int64)
+    quick, slow = Slow("quick", 0.0, frozenset(), [], cost=1), Slow("slow", 0.0, frozenset(), [], cost=1)
+    result = attack_survivors(
+        Threshold(),
+        x,
+        y,
+        ball("linf", 0.3),
+        [quick, slow],
+        batch_size=4,
+        seed=0,
+        deadline=33.0,
+        progress=lambda *what: told.append(what),
+    )
+    assert [len(call) for call in quick.calls] == [4, 4, 2]
+    assert [len(call) for call in slow.calls] == [4, 2, 1]  # 13 seconds are left, then 5, then 1
+    assert ("slow: forecast 20 s, over the limit", 0, 0) in told
+    assert [step.attack for step in result.steps] == ["quick", "slow (stopped)"]
+    assert not result.complete
 
 
 @pytest.mark.parametrize(("norm", "length"), [("linf", 0.04), ("l2", 0.1)])

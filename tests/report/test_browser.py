@@ -112,6 +112,64 @@ def test_sorting_by_click_and_by_keyboard(browser: Any) -> None:
         assert len(browser.find_elements("css selector", "#layer-table th[aria-sort$='ending']")) == 1
 
 
+def test_directions_are_drawn_and_their_choosers_work(browser: Any) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    tiles = (
+        "return [...document.querySelectorAll('.choice.chosen .tiles img')].map(i => [i.naturalWidth, i.offsetWidth])"
+    )
+    drawn = browser.execute_script(tiles)
+    assert len(drawn) == 4 * 6
+    assert all(natural == 8 and shown > 40 for natural, shown in drawn)
+    first = "return document.querySelector('.choice.chosen .tiles img').src"
+    before = browser.execute_script(first)
+    Select(browser.find_element("id", "direction-map")).select_by_visible_text("margin")
+    assert browser.execute_script(first) != before
+    for chooser, chart in (
+        ("explained-case", "explained-curve"),
+        ("explained-case", "explained-overlap"),
+        ("amplification-threat", "amplification"),
+        ("landscape-threat", "landscape-n1"),
+        ("probe-threat", "probe"),
+    ):
+        values = f"return JSON.stringify(document.querySelector('[data-figure={chart}]').data.map(t => [t.x, t.y]))"
+        select = Select(browser.find_element("id", chooser))
+        select.select_by_index(0)
+        at_first = browser.execute_script(values)
+        select.select_by_index(len(select.options) - 1)
+        assert browser.execute_script(values) != at_first, chart
+    grounds = "return document.querySelectorAll('[data-figure^=landscape] .heatmaplayer image').length"
+    assert browser.execute_script(grounds) == 4
+    browser.execute_script("document.querySelector('[data-figure=landscape-n1]').dataset.figure = 'landscape-gone'")
+    Select(browser.find_element("id", "landscape-threat")).select_by_index(0)
+    assert not browser.find_element("css selector", "[data-figure=landscape-gone]").is_displayed()
+    browser.execute_script("document.querySelector('[data-figure=landscape-gone]').dataset.figure = 'landscape-n1'")
+    Select(browser.find_element("id", "landscape-threat")).select_by_index(1)
+    assert browser.find_element("css selector", "[data-figure=landscape-n1]").is_displayed()
+    said = browser.find_elements("css selector", ".said.chosen li")
+    assert len(said) == 4
+    assert all("random ones" in item.text for item in said)
+
+
+def test_perturbations_are_drawn_and_transfer_can_be_chosen(browser: Any) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    steps = "return [...document.querySelectorAll('[data-figure=radii-linf] .scatterlayer .js-line')].length"
+    assert browser.execute_script(steps) == 4
+    pictures = "return [...document.querySelectorAll('.pictured img')].map(i => [i.naturalWidth, i.offsetWidth])"
+    assert browser.execute_script(pictures) == [[8, 64]] * 12
+    fills = "return [...document.querySelectorAll('.pictured .meter .fill')].map(f => f.offsetWidth)"
+    assert min(browser.execute_script(fills)) > 5
+    Select(browser.find_element("id", "transfer-table")).select_by_index(2)
+    assert len(browser.find_elements("css selector", ".choice.chosen .heat")) == 1
+    heat = """return [...document.querySelectorAll('.choice.chosen .heat td[style]')].map(
+        c => getComputedStyle(c).backgroundColor)"""
+    assert len(set(browser.execute_script(heat))) == 3
+    width, inner = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert width <= inner
+    assert [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")] == []
+
+
 def test_choosers_chips_and_all_metrics(browser: Any) -> None:
     from selenium.webdriver.support.ui import Select
 

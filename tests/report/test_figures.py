@@ -14,7 +14,7 @@ from brittle.report.layer_columns import COLUMNS, columns_for, groups
 from brittle.report.nets import nets, threats
 from brittle.report.pictures import MAX_PER_NET, pictures
 from brittle.report.plots import MAX_BARS, attribution_figure, drop_figure, epsilon_figure
-from brittle.report.record_rows import direction_rows, not_computed, preflight_rows, setting_rows, unmeasured_rows
+from brittle.report.record_rows import finding_rows, masking_rows, not_computed, setting_rows, unmeasured_rows
 from brittle.results.audit import LayerChange
 from tests.made_audits import RADII, made_audit, made_audits, made_children
 
@@ -152,9 +152,11 @@ def test_record_rows() -> None:
     settings = dict(setting_rows(audited))
     assert settings["seed"] == ["0"] * 4
     assert settings["parameters"][1] == "14,300"
-    checks = preflight_rows(audited)
-    assert [check.verdict for check, _ in checks] == ["warning", "ok", "ok"]
+    checks = finding_rows(audited)
+    assert [check.verdict for check, _ in checks] == ["warning", "warning", "ok", "ok", "ok", "ok"]
     assert len(checks[0][1]) == 4
+    assert [(check.check, [net.name for net in holders]) for check, holders in masking_rows(audited)] == [
+        ("many steps beat one", ["neuron-pruned"])
+    ]
     assert len(unmeasured_rows(audited)) == 1
     assert [where for _, _, where in not_computed(audited)] == ["ℓ∞, ℓ₂; all nets"]
-    assert direction_rows(audited)[0][1:] == ("l2.eigenvalues", "4.100, 2.200, 1.300")

@@ -75,3 +75,12 @@ def test_comparison_without_verdict_and_audit_without_accuracy() -> None:
     assert "without a verdict" in card(replace(made_audit("low-rank"), verdict=None)).sentence
     assert "without a verdict" in summary(nets([replace(made_audit("low-rank"), verdict=None)]))
     assert "no accuracy was measured" in card(replace(made_audit("original"), robustness=())).sentence
+
+
+@pytest.mark.parametrize("name", ["original", "low-rank"])
+def test_the_card_adds_what_was_measured_besides(name: str) -> None:
+    audit = made_audit(name)
+    first, second = card(audit).findings
+    assert "leading directions of the margin" in first
+    assert second.startswith("One perturbation for all inputs")
+    assert card(replace(audit, explained=(), universal=())).findings == ()

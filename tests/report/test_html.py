@@ -14,7 +14,7 @@ from brittle.errors import UsageError
 from brittle.report import format as fmt
 from brittle.report.embed import json_for_script, prose, static
 from brittle.report.html import render_html, write_html
-from brittle.results.audit import Audit, ModelInfo
+from brittle.results.audit import Audit, Check, ModelInfo
 from brittle.results.robustness import Example
 from tests.made_audits import made_audit, made_audits, made_children
 
@@ -73,6 +73,36 @@ def test_every_bound_layer_metric_and_setting_is_in_the_text(page: str) -> None:
     assert "Second one." in words
 
 
+def test_every_number_on_directions_and_perturbations_is_in_the_text(page: str) -> None:
+    words = text(page)
+    for audit in made_audits():
+        for found in audit.directions.values():
+            for d in found.directions:
+                for shown in (fmt.percent(d.share), fmt.percent(d.scored_share), fmt.number(d.residual)):
+                    assert shown in words
+        for c in (c for e in audit.explained for c in e.curve):
+            assert f"{fmt.percent(c.damage)} {fmt.percent_interval(c.interval95)}" in words
+            assert fmt.percent(c.random_damage) in words
+        for u in audit.universal:
+            assert f"{fmt.percent(u.fooling_rate)} {fmt.percent_interval(u.interval95)}" in words
+            assert f"{fmt.percent(u.clean)} → {fmt.percent(u.accuracy)}" in words
+        for p in audit.probes:
+            assert f"{fmt.percent(p.clean)} {fmt.percent_interval(p.clean_interval95)}" in words
+        for curve in audit.radii:
+            assert all(fmt.number(r) in words for r in curve.quantiles.values())
+        for w in audit.weight_free:
+            assert f"{fmt.percent(w.damage_share)} {fmt.percent_interval(w.interval95)}" in words
+        for check in audit.masking:
+            assert check.advice in words
+
+
+def test_masked_gradients_are_told_beside_the_brackets() -> None:
+    for name, told in (("neuron-pruned", True), ("low-rank", False)):
+        page = render_html([made_audit(name)], title="t")
+        section = page.split('<section id="comparison"')[1].split("</section>")[0]
+        assert ("Signs of masked gradients" in section) == told
+
+
 def test_verdicts_are_words_not_colours_alone(page: str) -> None:
     for word, sign in (("brittle", "!"), ("not brittle", "✓"), ("undecided", "?")):
         assert f'<span class="icon" aria-hidden="true">{sign}</span>{word}</span>' in page
@@ -82,14 +112,27 @@ def nasty(audit: Audit) -> Audit:
     assert audit.comparison is not None
     layers = (replace(audit.layers[0], name=NASTY), *audit.layers[1:])
     changes = (replace(audit.comparison.attribution[0], layer=NASTY), *audit.comparison.attribution[1:])
+    comparison = replace(
+        audit.comparison, base=ModelInfo(NASTY + "b", 20, None), attribution=changes, caution=NASTY,
+        transfer=tuple(replace(t, kind=NASTY, source=NASTY, target=NASTY + "c") for t in audit.comparison.transfer),
+        weight_free=tuple(
+            replace(w, knowledge=NASTY, kind=NASTY, source=NASTY) for w in audit.comparison.weight_free
+        ),
+    )  # fmt: skip
     return replace(
         audit,
         model=ModelInfo(NASTY, 10, {NASTY: NASTY}),
-        data=replace(audit.data, name=NASTY),
+        data=replace(audit.data, name=NASTY, classes=(NASTY,) * 10),
         layers=layers,
         settings=replace(audit.settings, command=NASTY),
-        directions={NASTY: NASTY},
-        comparison=replace(audit.comparison, base=ModelInfo(NASTY + "b", 20, None), attribution=changes, caution=NASTY),
+        directions={NASTY: replace(audit.directions["margin"], map=NASTY, trace_status=NASTY)},
+        explained=tuple(replace(e, map=NASTY) for e in audit.explained),
+        amplification=tuple(replace(a, layer=NASTY) for a in audit.amplification),
+        probes=tuple(replace(p, change=NASTY, robust={NASTY: 0.5}, robust_interval95={}) for p in audit.probes),
+        radii=tuple(replace(r, attack=NASTY, norm=NASTY) for r in audit.radii),
+        universal=tuple(replace(u, method=NASTY, target=NASTY, norm=NASTY) for u in audit.universal),
+        masking=(Check(NASTY, "warning", NASTY),),
+        comparison=comparison,
     )
 
 
@@ -102,6 +145,12 @@ def test_nasty_names_are_escaped_everywhere() -> None:
     assert "<!--" not in rest
     assert rest.count("</script>") == 3
     assert NASTY in text(page)
+    # every figure's text is escaped once more, because plotly reads HTML in it
+    data = re.search(r'id="page-data">(.*?)</script>', page, re.S)
+    assert data is not None
+    figures = json.dumps(list(json.loads(data[1])["figures"].values()))
+    assert "alert" in figures
+    assert "<script" not in figures
 
 
 def test_a_name_cannot_become_a_link_in_a_figure() -> None:
@@ -145,22 +194,40 @@ def test_images_that_are_no_inline_png_never_reach_the_page() -> None:
 
 
 def big(name: str, i: int) -> Audit:
+    """150 layers, and pictures of everything that are far larger than the page has room for."""
     audit = made_audit(name)
     curve = tuple(1.0 / (1 + j) for j in range(256))
     layers = tuple(
         replace(audit.layers[j % 4], name=f"features.block{j}.conv", singular_values=curve, row_norms=curve)
         for j in range(150)
     )
-    picture = "data:image/png;base64," + "A" * 60_000
+    picture = "data:image/png;base64," + "A" * 40_000
+    small = picture[:9_000]
     example = Example("linf", 0.1, 1, "1", "1", "2", picture, picture, picture)
-    return replace(audit, model=replace(audit.model, name=f"{name}{i}"), layers=layers, examples=(example,) * 8)
+    directions = {
+        key: replace(found, directions=tuple(replace(d, png=small) for d in found.directions * 4))
+        for key, found in audit.directions.items()
+    }
+    regions = tuple(tuple(range(10)) * 20 for _ in range(200))
+    return replace(
+        audit,
+        model=replace(audit.model, name=f"{name}{i}"),
+        layers=layers,
+        examples=(example,) * 8,
+        directions=directions,
+        amplification=tuple(replace(audit.amplification[j % 8], layer=f"block{j}.conv") for j in range(150)),
+        landscapes=tuple(replace(audit.landscapes[0], epsilon=e, regions=regions) for e in (0.1, 0.2, 0.3)),
+        radii=tuple(replace(r, radii=tuple(j / 7_000 for j in range(5_000)), n=5_000) for r in audit.radii),
+        universal=tuple(replace(u, png=small) for u in audit.universal * 3),
+    )
 
 
 def test_the_page_stays_under_three_megabytes() -> None:
-    assert len(render_html(made_audits(), title="t").encode()) < 2_000_000
-    page = render_html([big(name, i) for i, name in enumerate(("low-rank", "neuron-pruned", "narrow"))], title="t")
+    assert len(render_html(made_audits(), title="t").encode()) < 2_200_000
+    page = render_html([big(name, i) for i, name in enumerate(("low-rank", "neuron-pruned"))], title="t")
     assert len(page.encode()) < 3_000_000
     assert "more examples" in text(page)
+    assert "pictures left out to keep the page small" in text(page)
     assert "further columns are left out" not in text(page)
     deep = [big("low-rank", i) for i in range(4)]
     page = render_html(deep, title="t")
@@ -179,9 +246,15 @@ def test_other_sets_of_audits(audits: tuple[Audit, ...]) -> None:
 def test_bare_audits_and_partial_results_are_said() -> None:
     bare = replace(
         made_audit("original"), robustness=(), bounds={}, gaps=(), examples=(), layers=(), unmeasured=(), preflight=(),
-        universal=(), directions={}, partial=True,
+        universal=(), directions={}, partial=True, explained=(), amplification=(), landscapes=(), probes=(), radii=(),
+        weight_free=(), masking=(),
     )  # fmt: skip
-    words = text(render_html([bare], title="t"))
+    page = render_html([bare], title="t")
+    words = text(page)
+    for name in ("directions", "beyond"):
+        assert f'id="{name}"' not in page
+        assert f'href="#{name}"' not in page
+    assert "masked gradients" not in words
     for sentence in (
         "No accuracy was measured",
         "No bound on the whole net",

@@ -29,7 +29,7 @@ def test_cases_follow_the_rule() -> None:
         assert found == words
         assert suite.get("failures") == str(words.count("brittle"))
         assert suite.get("skipped") == str(words.count("undecided"))
-        assert suite.get("tests") == str(len(pairs) + len(audit.preflight))
+        assert suite.get("tests") == str(len(pairs) + len(audit.preflight) + len(audit.masking))
 
 
 def test_messages_carry_the_numbers() -> None:
@@ -66,3 +66,10 @@ def test_any_name_gives_valid_xml() -> None:
 
 def test_no_audits_is_an_empty_file() -> None:
     assert len(ElementTree.fromstring(junit_xml([]).encode())) == 0
+
+
+def test_signs_of_masked_gradients_are_cases_of_their_own() -> None:
+    audit = replace(made_audit("narrow"), masking=(Check("m", "problem", "fix"), Check("w", "warning", "look")))
+    suite = ElementTree.fromstring(junit_xml([audit]).encode())[0]
+    assert suite.find("testcase[@name='m']/failure").get("type") == "masking"  # type: ignore[union-attr]
+    assert suite.find("testcase[@name='w']").get("classname") == "masking.narrow"  # type: ignore[union-attr]

@@ -89,3 +89,11 @@ def test_names_are_not_read_as_markup() -> None:
     for name in ("[red]x[/red]", "[bold]conv[/bold]", "[i]check[/i]. [u]do[/u]"):
         assert name in text
     assert verdict_text(BRITTLE).plain == "! brittle"
+
+
+def test_what_directions_reach_and_signs_of_masking_are_printed() -> None:
+    audit = made_audit("neuron-pruned")
+    text = " ".join(shown(audit_table(audit), 100).split())
+    assert "leading directions of the margin" in text
+    assert "warning: many steps beat one" in text
+    assert "leading directions" not in shown(audit_table(replace(audit, explained=())))

@@ -90,6 +90,9 @@ INTERFACE: dict[str, Any] = {
     }],
     "universal": [{"norm": 0, "epsilon": 0, "fooling_rate": 0, "held_out": 0}],
     "directions": {},
+    "explained": [{"map": 0, "norm": 0, "epsilon": 0, "curve": [{"m": 0, "damage": 0, "random_damage": 0}]}],
+    "amplification": [{"layer": 0, "attacked": 0, "noise": 0}],
+    "radii": [{"norm": 0, "attack": 0, "radii": 0, "quantiles": 0}],
     "comparison": {
         "base": 0,
         "paired": [{"norm": 0, "epsilon": 0, "drop_points": 0, "interval95": 0}],
@@ -114,8 +117,14 @@ def assert_holds(value: Any, promised: Any, place: str) -> None:
 def test_every_promised_field_is_there_under_its_name() -> None:
     made = made_audits()[1].to_dict()
     assert_holds(made, INTERFACE, "audit")
-    for key in ("unmeasured", "universal", "preflight"):
+    fields = (
+        "unmeasured", "universal", "preflight", "directions", "explained", "amplification", "landscapes", "probes",
+        "radii", "weight_free", "masking",
+    )  # fmt: skip
+    for key in fields:
         assert made[key], "the made audit must show one of each"
+    assert made["comparison"]["transfer"]
+    assert made["comparison"]["weight_free"]
     real = quick_audit("trained").to_dict()
     assert_holds(
         real, {key: value for key, value in INTERFACE.items() if key not in ("comparison", "verdict")}, "audit"

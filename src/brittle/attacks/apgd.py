@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from brittle.attacks.ascent import ascend
+from brittle.attacks.ascent import Momentum, Stride, ascend
 from brittle.attacks.keep import FirstBreak, Highest, Keeper
+from brittle.attacks.l1_stride import SparseStride
 from brittle.attacks.losses import LOSSES
 from brittle.attacks.room import check_samples, search_room
 from brittle.attacks.settings import attack_name, check_counts, check_loss
@@ -15,10 +17,15 @@ from brittle.attacks.start import random_start
 from brittle.models.frozen import frozen
 from brittle.threats import Ball
 
+# How each norm's ball is walked.
+STRIDES: dict[str, type[Stride]] = {"linf": Momentum, "l2": Momentum, "l1": SparseStride}
+
 
 @dataclass(frozen=True)
 class APGD:
-    """Auto-PGD (Croce & Hein 2020, Algorithm 1) from random starts; a sample is left alone once it is misclassified.
+    """Auto-PGD from random starts; a sample is left alone once it is misclassified.
+
+    Croce & Hein 2020, Algorithm 1, for l_inf and l_2; Croce & Hein 2021, Algorithm 1, for l_1.
 
     Raises:
         UsageError: steps or restarts below one, or a loss that is not in `LOSSES`.
@@ -44,8 +51,34 @@ class APGD:
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Ball, *, indices: Tensor, seed: int) -> Tensor:
         """Adversarial candidates (b, *shape), as the `Attack` protocol says; raises what `PGD` raises."""
-        keeper = FirstBreak(x)
-        _restart(model, x, y, threat, indices, seed, self, keeper)
+        return self.search(model, x, y, threat, FirstBreak, indices=indices, seed=seed)
+
+    def search(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        threat: Ball,
+        remember: Callable[[Tensor], Keeper],
+        *,
+        indices: Tensor,
+        seed: int,
+    ) -> Tensor:
+        """What a keeper made by `remember(x)` has kept after all restarts, (b, *shape); raises what `PGD` raises."""
+        check_samples(x, y, indices)
+        room, stride = search_room(threat, x), STRIDES[threat.norm]
+        keeper = remember(x)
+        with frozen(model):
+            for restart in range(self.restarts):
+                rows = keeper.open()
+                if len(rows) == 0:
+                    break
+                where = indices.to(rows.device)[rows]
+                start = random_start(x[rows], room, where, seed, f"apgd-{self.loss}-{self.steps}/{restart}")
+                label = y[rows]
+                ascend(
+                    model, x[rows], label, label, start, rows, room, LOSSES[self.loss], self.steps, keeper, stride
+                )
         return keeper.x
 
 
@@ -55,53 +88,20 @@ class WorstCase:
 
     The answer's loss is a lower bound on the largest loss in ball and box: what the adversarial risk of Corollary 3.3
     is estimated from.
-
-    Raises:
-        UsageError: steps or restarts below one, or a loss that is not in `LOSSES`.
     """
 
-    steps: int = 50
-    loss: str = "ce"
-    restarts: int = 1
-
-    def __post_init__(self) -> None:
-        check_counts(self.steps, self.restarts)
-        check_loss(self.loss)
+    apgd: APGD = APGD()
 
     @property
     def name(self) -> str:
         """ "worst-<loss>-<steps>", with "x<restarts>" where there are several."""
-        return attack_name("worst", self.loss, self.steps, self.restarts)
+        return attack_name("worst", self.apgd.loss, self.apgd.steps, self.apgd.restarts)
 
     @property
     def cost(self) -> int:
         """`steps * restarts`."""
-        return self.steps * self.restarts
+        return self.apgd.cost
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Ball, *, indices: Tensor, seed: int) -> Tensor:
         """The points of largest loss found, (b, *shape); raises what `PGD` raises."""
-        keeper = Highest(x)
-        _restart(model, x, y, threat, indices, seed, self, keeper)
-        return keeper.x
-
-
-def _restart(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    threat: Ball,
-    indices: Tensor,
-    seed: int,
-    attack: APGD | WorstCase,
-    keeper: Keeper,
-) -> None:
-    check_samples(x, y, indices)
-    room = search_room(threat, x)
-    with frozen(model):
-        for restart in range(attack.restarts):
-            rows = keeper.open()
-            if len(rows) == 0:
-                return
-            where = indices.to(rows.device)[rows]
-            start = random_start(x[rows], room, where, seed, f"apgd-{attack.loss}-{attack.steps}/{restart}")
-            ascend(model, x[rows], y[rows], y[rows], start, rows, room, LOSSES[attack.loss], attack.steps, keeper)
+        return self.apgd.search(model, x, y, threat, Highest, indices=indices, seed=seed)

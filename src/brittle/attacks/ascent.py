@@ -1,12 +1,13 @@
-"""The ascent of Auto-PGD (Croce & Hein 2020, Algorithm 1): step sizes that adapt themselves, per sample.
+"""The ascent of Auto-PGD (Croce & Hein 2020, Algorithm 1): a walk uphill with steps that adapt, per sample.
 
-Legend: r rows still searched; f the loss, eta the step size, w_j the checkpoints.
+Legend: r rows still searched; eta the step size, w_j the checkpoints.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from math import ceil
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,24 +16,16 @@ from brittle.attacks.gradient import direction, evaluate, input_gradient
 from brittle.attacks.keep import Keeper
 from brittle.attacks.losses import Loss
 from brittle.attacks.room import Region
+from brittle.threats.shape import per_sample
 
 # alpha and rho of the paper: weight of the new step against momentum; share of steps that must raise the loss.
 _ALPHA = 0.75
 _RHO = 0.75
 
 
-def checkpoints(steps: int) -> tuple[int, ...]:
-    """`w_j = ceil(p_j N)` with p_0 = 0, p_1 = 0.22, `p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06)` (section 3.2)."""
-    shares = [0.0, 0.22]
-    while shares[-1] < 1.0:
-        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    # Rounded first: 0.22 + 0.19 + 0.16 must not pass 0.57 by an ulp and be lifted to the next step.
-    return tuple(sorted({ceil(round(share * steps, 9)) for share in shares if share <= 1.0}))
-
-
 @dataclass
-class _State:
-    """Everything the ascent knows about the r samples it still works on; every field is (r, ...)."""
+class Walk:
+    """Where r samples stand, what they met there, and the point of largest loss on their way; every field (r, ...)."""
 
     rows: Tensor
     x: Tensor
@@ -45,36 +38,82 @@ class _State:
     peak: Tensor
     peak_gradient: Tensor
     peak_value: Tensor
-    eta: Tensor
     rises: Tensor
+
+    def arrive(self, point: Tensor, value: Tensor, gradient: Tensor) -> None:
+        """Take the next point; `rises` counts those of larger loss than the one before."""
+        better = value > self.peak_value
+        higher = per_sample(better, point)
+        self.rises = self.rises + (value > self.value)
+        self.previous, self.point, self.value, self.gradient = self.point, point, value, gradient
+        self.peak = torch.where(higher, point, self.peak)
+        self.peak_gradient = torch.where(higher, gradient, self.peak_gradient)
+        self.peak_value = torch.where(better, value, self.peak_value)
+
+    def go_back(self, lost: Tensor) -> None:
+        """Stand on the peak again where `lost` (r,) says so. The step that led away from there stays the momentum."""
+        wide = per_sample(lost, self.point)
+        self.point = torch.where(wide, self.peak, self.point)
+        self.gradient = torch.where(wide, self.peak_gradient, self.gradient)
+        self.value = torch.where(lost, self.peak_value, self.value)
+
+
+class Stride(Protocol):
+    """How an ascent steps. What it remembers of the rows are dataclass fields, each (r, ...)."""
+
+    @classmethod
+    def begin(cls, walk: Walk, region: Any) -> Stride:
+        """Before the first step."""
+
+    @staticmethod
+    def marks(steps: int) -> tuple[int, ...]:
+        """After which of the steps 1 ... `steps` it adapts, ascending."""
+
+    def propose(self, walk: Walk, region: Any, *, first: bool) -> Tensor:
+        """The next points, (r, *shape), inside the region."""
+
+    def adapt(self, walk: Walk, region: Any, since: int) -> None:
+        """Change the steps to come, `since` steps after the last time."""
+
+
+@dataclass
+class Momentum:
+    """Steps along `region.steepest` with momentum; eta is twice the radius and halves (conditions 1 and 2)."""
+
+    eta: Tensor
     halved: Tensor
     peak_before: Tensor
 
-    def keep(self, mask: Tensor) -> None:
-        if bool(mask.all()):
-            return
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name)[mask])
+    @classmethod
+    def begin(cls, walk: Walk, region: Region) -> Momentum:
+        """Before the first step."""
+        eta = torch.full_like(walk.value, 2 * region.epsilon)
+        return cls(eta, torch.zeros_like(walk.rows, dtype=torch.bool), walk.value)
 
-    def arrive(self, point: Tensor, value: Tensor, gradient: Tensor) -> None:
-        """Take the next iterate."""
-        self.rises += value > self.value
-        better = value > self.peak_value
-        self.previous, self.point, self.value, self.gradient = self.point, point, value, gradient
-        self.peak = torch.where(_wide(better, point), point, self.peak)
-        self.peak_gradient = torch.where(_wide(better, point), gradient, self.peak_gradient)
-        self.peak_value = torch.where(better, value, self.peak_value)
+    @staticmethod
+    def marks(steps: int) -> tuple[int, ...]:
+        """`w_j = ceil(p_j N)`, p_1 = 0.22, `p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06)` (section 3.2)."""
+        shares = [0.0, 0.22]
+        while shares[-1] < 1.0:
+            shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+        # Rounded first: 0.22 + 0.19 + 0.16 must not pass 0.57 by an ulp and be lifted to the next step.
+        return tuple(sorted({ceil(round(share * steps, 9)) for share in shares[1:] if share <= 1.0}))
 
-    def adapt(self, since: int) -> None:
-        """Halve eta and go back to the best point where the last `since` steps were poor (conditions 1 and 2)."""
-        few = self.rises < _RHO * since
-        stuck = ~self.halved & (self.peak_before == self.peak_value)
-        poor = few | stuck
+    def propose(self, walk: Walk, region: Region, *, first: bool) -> Tensor:
+        """`z = P(x_k + eta * steepest)`, then `P(x_k + alpha (z - x_k) + (1 - alpha) (x_k - x_{k-1}))`."""
+        step = region.steepest(direction(walk.gradient))
+        z = region.project(walk.x, torch.addcmul(walk.point, step, per_sample(self.eta, step)))
+        if first:
+            return z
+        inertia = torch.sub(walk.point, walk.previous).mul_(1 - _ALPHA)
+        return region.project(walk.x, inertia.add_(torch.lerp(walk.point, z, _ALPHA)))
+
+    def adapt(self, walk: Walk, region: Region, since: int) -> None:
+        """Halve eta and go back to the peak where few of the steps rose, or the peak stayed and eta was not halved."""
+        poor = (walk.rises < _RHO * since) | (~self.halved & (self.peak_before == walk.peak_value))
         self.eta = torch.where(poor, self.eta / 2, self.eta)
-        self.point = torch.where(_wide(poor, self.point), self.peak, self.point)
-        self.gradient = torch.where(_wide(poor, self.point), self.peak_gradient, self.gradient)
-        self.value = torch.where(poor, self.peak_value, self.value)
-        self.halved, self.peak_before, self.rises = poor, self.peak_value, torch.zeros_like(self.rises)
+        self.halved, self.peak_before = poor, walk.peak_value
+        walk.go_back(poor)
 
 
 def ascend(
@@ -88,6 +127,7 @@ def ascend(
     loss: Loss,
     steps: int,
     keeper: Keeper,
+    stride: type[Stride] = Momentum,
 ) -> None:
     """Raise the loss from `start` in `steps` gradients and show every point to `keeper`.
 
@@ -102,67 +142,35 @@ def ascend(
         loss: maps logits (r, classes) and the rows' goals to (r,).
         steps: gradient evaluations, >= 1.
         keeper: decides which samples are still searched, and remembers the answers.
+        stride: how to step; see `brittle.attacks.apgd.STRIDES` for each norm's.
     """
-    marks = checkpoints(steps)
-    state = _begin(model, x, y, goal, start, rows, region, loss, keeper)
-    last = 0
-    for k in range(1, steps + 1):
-        state.keep(keeper.wants(state.rows))
-        if len(state.rows) == 0:
-            return
-        point = _propose(state, region, first=k == 1)
-        if k == steps:
-            keeper.see(state.rows, state.y, point, *evaluate(model, point, state.goal, loss))
-            return
-        logits, value, gradient = input_gradient(model, point, state.goal, loss)
-        keeper.see(state.rows, state.y, point, logits, value)
-        state.arrive(point, value, gradient)
-        if k in marks:
-            state.adapt(k - last)
-            last = k
-
-
-def _begin(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    goal: Tensor,
-    start: Tensor,
-    rows: Tensor,
-    region: Region,
-    loss: Loss,
-    keeper: Keeper,
-) -> _State:
     logits, value, gradient = input_gradient(model, start, goal, loss)
     keeper.see(rows, y, start, logits, value)
-    return _State(
-        rows=rows,
-        x=x,
-        y=y,
-        goal=goal,
-        point=start,
-        previous=start,
-        gradient=gradient,
-        value=value,
-        peak=start,
-        peak_gradient=gradient,
-        peak_value=value,
-        eta=torch.full_like(value, 2 * region.epsilon),
-        rises=torch.zeros_like(value),
-        halved=torch.zeros_like(value, dtype=torch.bool),
-        peak_before=value,
-    )
+    still = torch.zeros_like(value)
+    walk = Walk(rows, x, y, goal, start, start, gradient, value, start, gradient, value, still)
+    pace = stride.begin(walk, region)
+    marks, last = stride.marks(steps), 0
+    for k in range(1, steps + 1):
+        wanted = keeper.wants(walk.rows)
+        if not bool(wanted.all()):
+            left = wanted.nonzero()[:, 0]
+            _keep(walk, left)
+            _keep(pace, left)
+        if len(walk.rows) == 0:
+            return
+        point = pace.propose(walk, region, first=k == 1)
+        if k == steps:
+            keeper.see(walk.rows, walk.y, point, *evaluate(model, point, walk.goal, loss))
+            return
+        logits, value, gradient = input_gradient(model, point, walk.goal, loss)
+        keeper.see(walk.rows, walk.y, point, logits, value)
+        walk.arrive(point, value, gradient)
+        if k in marks:
+            pace.adapt(walk, region, k - last)
+            walk.rises, last = torch.zeros_like(walk.rises), k
 
 
-def _propose(state: _State, region: Region, *, first: bool) -> Tensor:
-    """`z = P(x_k + eta * steepest)`, then `P(x_k + alpha (z - x_k) + (1 - alpha) (x_k - x_{k-1}))`."""
-    step = _wide(state.eta, state.point) * region.steepest(direction(state.gradient))
-    z = region.project(state.x, state.point + step)
-    if first:
-        return z
-    momentum = state.point - state.previous
-    return region.project(state.x, state.point + _ALPHA * (z - state.point) + (1 - _ALPHA) * momentum)
-
-
-def _wide(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *([1] * (like.dim() - 1)))
+def _keep(holder: Any, left: Tensor) -> None:
+    """Only the rows `left` (r',) of a dataclass of tensors."""
+    for field in fields(holder):
+        setattr(holder, field.name, getattr(holder, field.name).index_select(0, left))

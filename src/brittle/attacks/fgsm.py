@@ -16,9 +16,10 @@ from brittle.threats import Ball
 
 @dataclass(frozen=True)
 class FGSM:
-    """`x + epsilon * steepest(gradient)` from x itself (Goodfellow et al. 2015, section 4).
+    """One full step from x itself (Goodfellow et al. 2015, section 4).
 
-    The sign of the gradient for l_inf, the normalised gradient for l_2. `loss` is a name in `LOSSES`.
+    `x + epsilon * sign(gradient)` for l_inf, the normalised gradient for l_2, both clamped to the box. For l_1 the
+    pixels of largest |gradient| go to the face of the box, until epsilon is spent. `loss` is a name in `LOSSES`.
 
     Raises:
         UsageError: a loss that is not in `LOSSES`.
@@ -45,4 +46,4 @@ class FGSM:
         room = search_room(threat, x)
         with frozen(model):
             _, _, gradient = input_gradient(model, x, y, LOSSES[self.loss])
-        return room.project(x, x + room.epsilon * room.steepest(direction(gradient)))
+        return room.full_step(x, direction(gradient))

@@ -14,6 +14,10 @@ from torch import Tensor
 class Keeper(Protocol):
     """Watches every point that an attack evaluates."""
 
+    @property
+    def x(self) -> Tensor:
+        """The answers (b, *shape): what an attack returns."""
+
     def see(self, rows: Tensor, y: Tensor, points: Tensor, logits: Tensor, values: Tensor) -> None:
         """Take note of `points` (r, *shape) for the samples `rows` (r,), with their logits and losses."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from brittle.attacks.gradient import direction, evaluate, input_gradient
 from brittle.attacks.keep import FirstBreak
+from brittle.attacks.l1_step import leading_step
 from brittle.attacks.losses import LOSSES
-from brittle.attacks.room import check_samples, search_room
+from brittle.attacks.room import Room, check_samples, search_room
 from brittle.attacks.settings import attack_name, check_counts, check_loss
 from brittle.attacks.start import random_start
 from brittle.errors import UsageError
@@ -17,13 +19,21 @@ from brittle.models.frozen import frozen
 from brittle.threats import Ball
 
 
+def _steepest(room: Room, point: Tensor, gradient: Tensor) -> Tensor:
+    return room.steepest(gradient)
+
+
+# Unit steps from a point along the gradient, by norm.
+_STEPS: dict[str, Callable[[Room, Tensor, Tensor], Tensor]] = {"linf": _steepest, "l2": _steepest, "l1": leading_step}
+
+
 @dataclass(frozen=True)
 class PGD:
     """Projected gradient descent on minus the loss (Madry et al. 2018, eq. 2.1 and following), from random starts.
 
-    `x <- P(x + step_size * epsilon * steepest(gradient))`: the sign of the gradient for l_inf, the normalised gradient
-    for l_2; P projects on the ball, then on the pixel box. The margin is the default loss: its gradient does not
-    vanish on confident models, where the cross-entropy's does.
+    `x <- P(x + step_size * epsilon * step)`: the sign of the gradient for l_inf, the normalised gradient for l_2, equal
+    moves of the leading 1 % of the pixels for l_1; P projects on ball and pixel box. The margin is the default loss:
+    its gradient does not vanish on confident models, where the cross-entropy's does.
 
     Raises:
         UsageError: steps, restarts or step size that are not positive, or a loss that is not in `LOSSES`.
@@ -59,7 +69,7 @@ class PGD:
             ModelError: a model without gradients.
         """
         check_samples(x, y, indices)
-        room = search_room(threat, x)
+        room, unit_step = search_room(threat, x), _STEPS[threat.norm]
         loss = LOSSES[self.loss]
         keeper = FirstBreak(x)
         with frozen(model):
@@ -79,7 +89,7 @@ class PGD:
                     point, gradient = point[standing], gradient[standing]
                     if len(rows) == 0:
                         break
-                    step = self.step_size * room.epsilon * room.steepest(direction(gradient))
+                    step = self.step_size * room.epsilon * unit_step(room, point, direction(gradient))
                     point = room.project(centre, point + step)
                 else:
                     keeper.see(rows, label, point, *evaluate(model, point, label, loss))

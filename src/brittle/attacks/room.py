@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from brittle.errors import DataError, UsageError
-from brittle.threats import PIXELS, Ball, Box, in_box, inner
-
-# What float64 arithmetic can add to a projected perturbation, relative to the radius.
-_FLOAT64_SLACK = 1e-9
+from brittle.threats import PIXELS, Ball, Box, inner
 
 
 def check_samples(x: Tensor, y: Tensor, indices: Tensor) -> None:
@@ -40,18 +37,18 @@ def check_samples(x: Tensor, y: Tensor, indices: Tensor) -> None:
         raise DataError(f"expected pixels in [0, 1], got [{low:g}, {high:g}]: put normalisation inside the model")
 
 
-def search_ball(threat: Ball, x: Tensor) -> Ball:
+def search_ball(threat: Ball, x: Tensor, box: Box = PIXELS) -> Ball:
     """The ball to search for samples x (b, *shape): points of it, added to x and rounded, stay inside `threat`.
 
     Raises:
         UsageError: the radius is too small for the pixels' number format.
     """
-    if x.dtype == torch.float64:
-        return type(threat)(threat.epsilon * (1 - _FLOAT64_SLACK))  # type: ignore[call-arg]
-    smaller = inner(threat, x[0].numel())
+    farthest = min(max(abs(box.low), abs(box.high)), 1.0 + threat.epsilon)  # the largest |x + delta| there can be
+    smaller = inner(threat, x[0].numel(), dtype=x.dtype, largest=farthest)
     if smaller.epsilon <= threat.epsilon * 0.5:  # where `inner` gives up on subtracting the rounding
         raise UsageError(
-            f"epsilon {threat.epsilon:g} is too small for float32 pixels in {threat.norm}: use float64 or a larger one"
+            f"epsilon {threat.epsilon:g} is too small for {str(x.dtype).removeprefix('torch.')} pixels in "
+            f"{threat.norm}: use float64 or a larger one"
         )
     return smaller
 
@@ -83,12 +80,16 @@ class Room:
         return self.ball.epsilon
 
     def project(self, x: Tensor, towards: Tensor) -> Tensor:
-        """Project on the ball around x, then clamp to the box."""
-        return in_box(x, self.ball.project(towards - x), self.box)
+        """Points of ball and box near `towards`: see `Ball.within`."""
+        return self.ball.within(x, towards, self.box)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """The ball's steepest step."""
         return self.ball.steepest(gradient)
+
+    def full_step(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """Points of ball and box one full step from x along the gradient: see `Ball.full_step`."""
+        return self.ball.full_step(x, gradient, self.box)
 
 
 def search_room(threat: Ball, x: Tensor, box: Box = PIXELS) -> Room:
@@ -97,4 +98,4 @@ def search_room(threat: Ball, x: Tensor, box: Box = PIXELS) -> Room:
     Raises:
         UsageError: the radius is too small for the pixels' number format.
     """
-    return Room(search_ball(threat, x), box)
+    return Room(search_ball(threat, x, box), box)

@@ -6,9 +6,15 @@ from collections.abc import Callable
 from functools import partial
 
 from brittle.attacks.apgd import APGD
+from brittle.attacks.cascade import Cascade
+from brittle.attacks.deepfool import DeepFool
+from brittle.attacks.fab import FAB
 from brittle.attacks.fgsm import FGSM
+from brittle.attacks.minimal import MinimalAttack
 from brittle.attacks.pgd import PGD
 from brittle.attacks.protocol import Attack
+from brittle.attacks.reference import AutoAttack
+from brittle.attacks.square import Square
 from brittle.attacks.targeted import TargetedAPGD
 from brittle.errors import UsageError
 
@@ -19,11 +25,17 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "apgd": APGD,
     "apgd-dlr": partial(APGD, loss="dlr"),
     "apgd-targeted": TargetedAPGD,
+    "cascade": Cascade,
+    "square": Square,
+    "autoattack": AutoAttack,
 }
+
+# Attacks that look for the smallest radius instead of filling a given one.
+MINIMAL_ATTACKS: dict[str, MinimalAttack] = {"deepfool": DeepFool(), "fab": FAB()}
 
 _QUICK: tuple[Attack, ...] = (PGD(steps=10, step_size=0.5), APGD(steps=20))
 _STANDARD: tuple[Attack, ...] = (PGD(steps=20), APGD(steps=50), APGD(steps=50, loss="dlr"))
-_THOROUGH: tuple[Attack, ...] = (*_STANDARD, APGD(steps=100, restarts=2), TargetedAPGD(steps=100, targets=9))
+_THOROUGH: tuple[Attack, ...] = (*_STANDARD, Cascade())
 
 # Cheap attacks first: each one only meets the samples that stood up to those before it.
 EFFORTS: dict[str, tuple[Attack, ...]] = {"quick": _QUICK, "standard": _STANDARD, "thorough": _THOROUGH}

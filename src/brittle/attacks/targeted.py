@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from brittle.attacks.apgd import STRIDES
 from brittle.attacks.ascent import ascend
 from brittle.attacks.gradient import evaluate
 from brittle.attacks.keep import FirstBreak
@@ -49,7 +50,7 @@ class TargetedAPGD:
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Ball, *, indices: Tensor, seed: int) -> Tensor:
         """Adversarial candidates (b, *shape), as the `Attack` protocol says; raises what `PGD` raises."""
         check_samples(x, y, indices)
-        room = search_room(threat, x)
+        room, stride = search_room(threat, x), STRIDES[threat.norm]
         keeper = FirstBreak(x)
         with frozen(model):
             logits, _ = evaluate(model, x, y, margin)
@@ -61,7 +62,7 @@ class TargetedAPGD:
                 goal = torch.stack([y, wrong[:, number]], dim=1)[rows]
                 where = indices.to(rows.device)[rows]
                 start = random_start(x[rows], room, where, seed, f"{self.name}/{number}")
-                ascend(model, x[rows], y[rows], goal, start, rows, room, _towards, self.steps, keeper)
+                ascend(model, x[rows], y[rows], goal, start, rows, room, _towards, self.steps, keeper, stride)
         return keeper.x
 
 

@@ -12,6 +12,9 @@ from brittle.errors import UsageError
 from brittle.results.robustness import threat_key
 from brittle.threats import BALLS, Ball, ball
 
+# Operator norms, bounds and certificates exist for these; attacks know every ball.
+AUDITED_NORMS = ("linf", "l2")
+
 # Radii (pixel units) used where none are given: grey images stand more than natural ones.
 DEFAULT_EPSILON: dict[str, dict[str, tuple[float, ...]]] = {
     "grey": {"linf": (0.05, 0.1), "l2": (0.5,)},
@@ -28,6 +31,7 @@ class AuditOptions:
         epsilon: radii by norm, pixel units; None takes `DEFAULT_EPSILON` by the number of channels.
         samples: how many test samples are drawn (all where there are fewer); None for all.
         effort: "quick", "standard" or "thorough", see `brittle.attacks.table.EFFORTS`.
+        directions: how many sensitive directions are found for each map; 0 for none.
         k_fraction: compressibility is reported at `k = ceil(k_fraction * length)`.
         batch_size: the most inputs the model sees at once.
         seed: of every random choice.
@@ -44,6 +48,7 @@ class AuditOptions:
     epsilon: Mapping[str, Sequence[float]] | None = None
     samples: int | None = 1000
     effort: str = "standard"
+    directions: int = 8
     k_fraction: float = 0.1
     batch_size: int = 256
     seed: int = 0
@@ -53,9 +58,8 @@ class AuditOptions:
     time_limit: float | None = None
 
     def __post_init__(self) -> None:
-        for norm in self.norms:
-            if norm not in BALLS:
-                raise UsageError(f"unknown norm {norm!r}: expected one of {', '.join(BALLS)}")
+        for norm in (*self.norms, *(self.epsilon or {})):
+            _check_norm(norm)
         for norm, radii in (self.epsilon or {}).items():
             for radius in radii:
                 ball(norm, radius)
@@ -64,6 +68,8 @@ class AuditOptions:
             raise UsageError(f"samples must be at least 1, got {self.samples}")
         if not 0 < self.k_fraction <= 1:
             raise UsageError(f"k is a fraction of the layer's rows in (0, 1], got {self.k_fraction!r}")
+        if self.directions < 0:
+            raise UsageError(f"directions must be at least 0 (none), got {self.directions}")
         if self.batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, got {self.batch_size}")
         if not 0 <= self.seed < 2**63:
@@ -94,6 +100,12 @@ class AuditOptions:
                 f"no radius given for {' or '.join(self.norms)}: add one, such as epsilon={{'linf': [0.05]}}"
             )
         return balls
+
+
+def _check_norm(norm: str) -> None:
+    if norm not in AUDITED_NORMS:
+        why = " (bounds exist for these only; attacks take it)" if norm in BALLS else ""
+        raise UsageError(f"unknown norm {norm!r}: expected one of {', '.join(AUDITED_NORMS)}{why}")
 
 
 def _check_device(device: str) -> None:

@@ -21,10 +21,11 @@ from brittle.errors import SoundnessError
 from brittle.evaluation.accuracy import Attacked, attack_survivors, clean_right, noise_right
 from brittle.evaluation.adversarial_loss import worst_losses
 from brittle.evaluation.batches import Progress
+from brittle.evaluation.checkpoint import Memory
 from brittle.evaluation.intervals import wilson
 from brittle.operators.graph import Graph
 from brittle.results.bounds import Gap
-from brittle.results.robustness import Example, Outcomes, Robustness, threat_key
+from brittle.results.robustness import Example, Outcomes, Robustness, bits, threat_key
 from brittle.threats import Ball
 
 _PICTURES = 4
@@ -40,6 +41,7 @@ class Brackets:
     gaps: tuple[Gap, ...]
     outcomes: Outcomes
     examples: tuple[Example, ...]
+    survived: dict[Ball, Tensor]
     complete: bool
 
 
@@ -59,6 +61,7 @@ def measure(
     classes: tuple[str, ...],
     progress: Progress | None,
     deadline: float | None,
+    memory: Memory | None = None,
 ) -> Brackets:
     """Measure every threat on samples x (n, *shape) in the model's number format, y (n,).
 
@@ -69,10 +72,11 @@ def measure(
     certificates = certify(
         graph, constants, logits, x, y, threats, effort=effort, time_limit=time_limit, progress=progress
     )
-    outcomes = {"clean": _bits(right)}
+    outcomes = {"clean": bits(right)}
     rows: list[Robustness] = []
     gaps: list[Gap] = []
     pictures: list[Example] = []
+    survived: dict[Ball, Tensor] = {}
     complete = True
     for threat in threats:
         key = threat_key(threat.norm, threat.epsilon)
@@ -88,10 +92,12 @@ def measure(
             seed=seed,
             progress=prefixed(progress, f"{key} "),
             deadline=deadline,
+            memory=memory,
         )
         _assert_sound(threat, certified, done, x, y)
         complete &= done.complete
-        outcomes |= {key: _bits(done.survived), f"noise:{key}": _bits(noise), f"certified:{key}": _bits(certified)}
+        survived[threat] = done.survived
+        outcomes |= {key: bits(done.survived), f"noise:{key}": bits(noise), f"certified:{key}": bits(certified)}
         rows.append(_row(threat, right, certificates[key], noise, done))
         late = deadline is not None and monotonic() >= deadline
         complete &= not late
@@ -101,7 +107,7 @@ def measure(
         after = clean_right(model, done.x_adv, y, batch_size)[1].argmax(1)
         pictures += examples(threat, x, done.x_adv, y, logits.argmax(1), after, classes, _PICTURES)
     labels = tuple(int(label) for label in y)
-    return Brackets(tuple(rows), tuple(gaps), Outcomes(outcomes, labels), tuple(pictures), complete)
+    return Brackets(tuple(rows), tuple(gaps), Outcomes(outcomes, labels), tuple(pictures), survived, complete)
 
 
 def _gap(
@@ -172,7 +178,3 @@ def _row(threat: Ball, right: Tensor, certified: Certified, noise: Tensor, done:
         certified_by=certified.by,
         steps=done.steps,
     )
-
-
-def _bits(mask: Tensor) -> str:
-    return "".join("1" if bit else "0" for bit in mask.tolist())

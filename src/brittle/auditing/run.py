@@ -11,17 +11,22 @@ from torch import nn
 
 import brittle
 from brittle.attacks.table import effort_named
+from brittle.auditing.depth import DEPTHS
 from brittle.auditing.forecast import forecast_seconds
 from brittle.auditing.options import AuditOptions
+from brittle.auditing.parts import parts
 from brittle.auditing.preflight import preflight
 from brittle.auditing.prepare import check_model, choose_dtype, twin
 from brittle.auditing.robustness import measure
+from brittle.auditing.scene import Diary, Scene
+from brittle.auditing.sensing import Sensed, sense
 from brittle.bounds.jacobian import largest_jacobian_norms
 from brittle.bounds.ladder import lipschitz_constants
 from brittle.bounds.tight import TIGHTNESS
 from brittle.compressibility.layer import layer_structure
 from brittle.data.dataset import Dataset
 from brittle.evaluation.batches import Progress
+from brittle.evaluation.checkpoint import Memory
 from brittle.models.recipe import recipe_of
 from brittle.operators.network import Network, read_network
 from brittle.results.audit import SCHEMA, Audit, Check, DataInfo, ModelInfo, Settings
@@ -47,9 +52,10 @@ def audit_one(
     options: AuditOptions,
     *,
     command: str = "",
+    memory: Memory | None = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """Audit one model on the data's test split.
+    """Audit one model on the data's test split; with a memory, an interrupted audit goes on where it was.
 
     Raises:
         DataError, ModelError, UsageError: bad input, before any attack starts.
@@ -103,27 +109,43 @@ def audit_one(
         classes=data.classes,
         progress=progress,
         deadline=deadline,
+        memory=memory,
     )
-    recipe = recipe_of(subject.model)
+    sensed, diary = Sensed(), Diary()
+    if options.effort in DEPTHS:
+        depth = DEPTHS[options.effort]
+        scene = Scene(
+            model=model,
+            x=x,
+            y=y,
+            parts=parts(data, split, fit=depth.most_fitted, score=len(x), seed=options.seed),
+            threats=threats,
+            depth=depth,
+            directions=options.directions,
+            classes=data.classes,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            memory=memory,
+            progress=progress,
+            deadline=deadline,
+            diary=diary,
+        )
+        sensed = sense(scene, brackets.survived)
     return Audit(
         schema=SCHEMA,
         brittle=brittle.__version__,
         seed=options.seed,
-        model=ModelInfo(
-            subject.name,
-            sum(p.numel() for p in subject.model.parameters()),
-            None if recipe is None else recipe.to_dict(),
-        ),
+        model=model_info(subject),
         data=DataInfo(data.name, "test", len(split), split.sha256(), data.classes),
-        preflight=tuple(checks),
+        preflight=(*checks, *diary.notes),
         layers=layers,
         unmeasured=network.unmeasured,
         bounds={norm: constants[norm].ladder for norm in options.norms},
         encoder=tuple(bound for norm in options.norms for bound in constants[norm].encoder),
         gaps=brackets.gaps,
         robustness=brackets.robustness,
-        universal=(),
-        directions={},
+        universal=tuple(sensed.universal),
+        directions=sensed.directions,
         outcomes=brackets.outcomes,
         examples=brackets.examples,
         settings=Settings(
@@ -137,8 +159,22 @@ def audit_one(
         ),
         comparison=None,
         verdict=None,
-        partial=not brackets.complete,
+        partial=not (brackets.complete and diary.complete),
+        explained=tuple(sensed.explained),
+        amplification=tuple(sensed.amplification),
+        landscapes=tuple(sensed.landscapes),
+        probes=tuple(sensed.probes),
+        radii=tuple(sensed.radii),
+        weight_free=tuple(sensed.weight_free),
+        masking=tuple(sensed.masking),
     )
+
+
+def model_info(subject: Subject) -> ModelInfo:
+    """Name, size and recipe for the record."""
+    recipe = recipe_of(subject.model)
+    count = sum(p.numel() for p in subject.model.parameters())
+    return ModelInfo(subject.name, count, None if recipe is None else recipe.to_dict())
 
 
 def structure_rows(network: Network, k_fraction: float, progress: Progress | None = None) -> tuple[LayerStructure, ...]:

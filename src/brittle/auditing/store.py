@@ -1,10 +1,11 @@
-"""Finished audits kept in a folder, so that a parent is measured once and an interrupted series goes on."""
+"""Audits kept in a folder: finished ones are not measured twice, and an interrupted one goes on where it was."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import torch
 from torch import nn
 
 import brittle
+from brittle.auditing.attack_options import AttackOptions
 from brittle.auditing.options import AuditOptions
 from brittle.auditing.run import Subject, audit_one
 from brittle.data.dataset import Dataset
 from brittle.data.split import Split
 from brittle.errors import DataError
+from brittle.evaluation.checkpoint import Memory
 from brittle.evaluation.progress import Progress
 from brittle.files import make_folder, write_text
 from brittle.results.audit import Audit
@@ -50,14 +53,26 @@ def audit_kept(
     if kept is not None:
         model, settings = replace(kept.model, name=subject.name), replace(kept.settings, command=command)
         return replace(kept, model=model, settings=settings)
-    audit = audit_one(subject, data, options, command=command, progress=progress)
+    memory = Memory(folder / f"{stem}-parts", stem)
+    audit = audit_one(subject, data, options, command=command, memory=memory, progress=progress)
     if not audit.partial:
         text = dumps(audit)
         write_text(folder / f"{stem}-{_hash(text.encode())}.json", text)
+        shutil.rmtree(memory.folder, ignore_errors=True)  # the parts are in the whole now
     return audit
 
 
-def fingerprint(subject: Subject, data: Dataset, options: AuditOptions) -> str:
+def attack_memory(subject: Subject, data: Dataset, options: AttackOptions, folder: Path) -> Memory:
+    """Where `attack_one` keeps its state in `folder`.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+    mark = fingerprint(subject, data, options)[:24]
+    return Memory(make_folder(folder) / f"attack-{mark}", mark)
+
+
+def fingerprint(subject: Subject, data: Dataset, options: AuditOptions | AttackOptions) -> str:
     """SHA-256 over everything that the numbers depend on."""
     split = data.split("test").take(options.samples, options.seed)
     digest = hashlib.sha256(f"{brittle.__version__}\n{torch.__version__}\n{subject.model}\n{subject.notes}\n".encode())

@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.main import get_command
 
 from brittle import __version__
+from brittle.cli.attack import attack
 from brittle.cli.audit import audit
 from brittle.cli.demo import demo
 from brittle.cli.exits import BAD_INPUT, DONE, INTERNAL, INTERRUPTED
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(audit)
+app.command()(attack)
 app.command()(report)
 
 

@@ -20,7 +20,7 @@ from brittle.files import check_folder
 NORMS: dict[str, tuple[str, ...]] = {"linf": ("linf",), "l2": ("l2",), "both": ("linf", "l2")}
 # Percentage points, where no gate is asked for.
 DEFAULT_MAX_DROP = 2.0
-_PANEL_WHAT, _PANEL_HOW, _PANEL_OUT = "What", "How", "Results"
+PANEL_WHAT, PANEL_HOW, PANEL_OUT = "What", "How", "Results"
 
 
 def audit(
@@ -39,45 +39,51 @@ def audit(
     against: Annotated[str | None, typer.Option(help="The base MODEL, such as the net before compression.")] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="A state dict for each MODEL that takes one, in order.", rich_help_panel=_PANEL_WHAT),
+        typer.Option(help="A state dict for each MODEL that takes one, in order.", rich_help_panel=PANEL_WHAT),
     ] = None,
     against_weights: Annotated[
-        str | None, typer.Option(help="A state dict for the base.", rich_help_panel=_PANEL_WHAT)
+        str | None, typer.Option(help="A state dict for the base.", rich_help_panel=PANEL_WHAT)
     ] = None,
-    norm: Annotated[str, typer.Option(help="linf, l2 or both.", rich_help_panel=_PANEL_HOW)] = "both",
+    norm: Annotated[str, typer.Option(help="linf, l2 or both.", rich_help_panel=PANEL_HOW)] = "both",
     epsilon: Annotated[
-        list[str] | None, typer.Option(help="Radii in pixel units: 0.05, 8/255, l2:0.5.", rich_help_panel=_PANEL_HOW)
+        list[str] | None, typer.Option(help="Radii in pixel units: 0.05, 8/255, l2:0.5.", rich_help_panel=PANEL_HOW)
     ] = None,
     samples: Annotated[
-        int, typer.Option(help="Test samples drawn (all if there are fewer).", rich_help_panel=_PANEL_HOW)
+        int, typer.Option(help="Test samples drawn (all if there are fewer).", rich_help_panel=PANEL_HOW)
     ] = 1000,
-    effort: Annotated[str, typer.Option(help="quick, standard or thorough.", rich_help_panel=_PANEL_HOW)] = "standard",
+    effort: Annotated[str, typer.Option(help="quick, standard or thorough.", rich_help_panel=PANEL_HOW)] = "standard",
+    directions: Annotated[
+        int, typer.Option(help="Sensitive directions found for each map (0 for none).", rich_help_panel=PANEL_HOW)
+    ] = 8,
     k: Annotated[
-        float, typer.Option(help="Fraction of rows for residual and spread.", rich_help_panel=_PANEL_HOW)
+        float, typer.Option(help="Fraction of rows for residual and spread.", rich_help_panel=PANEL_HOW)
     ] = 0.1,
     batch_size: Annotated[
-        int, typer.Option(help="Most inputs the model sees at once.", rich_help_panel=_PANEL_HOW)
+        int, typer.Option(help="Most inputs the model sees at once.", rich_help_panel=PANEL_HOW)
     ] = 256,
-    seed: Annotated[int, typer.Option(help="Of every random choice.", rich_help_panel=_PANEL_HOW)] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=_PANEL_HOW)] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of every random choice.", rich_help_panel=PANEL_HOW)] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=PANEL_HOW)] = "cpu",
     max_drop: Annotated[
         float | None,
         typer.Option(
             help="Gate: exit 1 if a child loses more points of robust accuracy (default 2, no gate).",
-            rich_help_panel=_PANEL_OUT,
+            rich_help_panel=PANEL_OUT,
         ),
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report page.", rich_help_panel=_PANEL_OUT)] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report page.", rich_help_panel=PANEL_OUT)] = None,
     json: Annotated[
         Path | None,
-        typer.Option(help="Write audit.json (- for stdout; a folder for several MODELs).", rich_help_panel=_PANEL_OUT),
+        typer.Option(help="Write audit.json (- for stdout; a folder for several MODELs).", rich_help_panel=PANEL_OUT),
     ] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.", rich_help_panel=_PANEL_OUT)] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.", rich_help_panel=PANEL_OUT)] = None,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds; then exit 3 with what there is, marked.", rich_help_panel=_PANEL_HOW)
+        float | None, typer.Option(help="Seconds; then exit 3 with what there is, marked.", rich_help_panel=PANEL_HOW)
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Keep finished audits here and reuse them.", rich_help_panel=_PANEL_HOW)
+        Path | None,
+        typer.Option(
+            help="Keep audits here: finished ones are reused, an interrupted one goes on.", rich_help_panel=PANEL_HOW
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -108,6 +114,7 @@ def audit(
         epsilon=radii,
         samples=samples,
         effort=effort,
+        directions=directions,
         k_fraction=k,
         batch_size=batch_size,
         seed=seed,

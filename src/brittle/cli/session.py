@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+from brittle.auditing.crossing import crossed
 from brittle.auditing.options import AuditOptions
 from brittle.auditing.prepare import check_model
 from brittle.auditing.progress import prefixed
@@ -43,7 +44,7 @@ def run_audits(request: AuditRequest, options: AuditOptions, progress: Progress 
     """
     deadline = None if options.time_limit is None else monotonic() + options.time_limit
     data = load_data(request.data)
-    subjects = [_subject(spec, weights, data) for spec, weights in _pairs(request)]
+    subjects = [load_subject(spec, weights, data) for spec, weights in _pairs(request)]
     options.threats(data.input_shape)
     split = data.split("test").take(options.samples, options.seed)
     for subject in subjects:
@@ -61,6 +62,9 @@ def run_audits(request: AuditRequest, options: AuditOptions, progress: Progress 
         )
         if request.against is not None and audits and not (audit.partial or audits[0].partial):
             audit = compare(audits[0], audit, options.max_drop)
+            audit = crossed(
+                audit, subjects[0], subject, data, options, progress=prefixed(progress, f"{subject.name}: ")
+            )
         audits.append(audit)
     return tuple(audits)
 
@@ -78,7 +82,8 @@ def _pairs(request: AuditRequest) -> list[tuple[str, str | None]]:
     return pairs
 
 
-def _subject(spec: str, weights: str | None, data: Dataset) -> Subject:
+def load_subject(spec: str, weights: str | None, data: Dataset) -> Subject:
+    """The model behind a MODEL string, fit for the data."""
     loaded = load_model(spec, weights=weights, input_shape=data.input_shape, classes=len(data.classes))
     # people know a published net by its file; the architecture stands in the recipe
     return Subject(loaded.module, loaded.name if weights is None else Path(weights).name, loaded.notes)

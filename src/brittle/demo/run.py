@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from brittle.auditing.crossing import crossed
 from brittle.auditing.options import AuditOptions
 from brittle.auditing.progress import prefixed
 from brittle.auditing.run import Subject, audit_one
@@ -48,11 +49,15 @@ def run_demo(out: Path, seed: int, seeds: int, progress: Progress | None = None)
         made = train_nets(data, number, prefixed(progress, f"seed {number}: " if seeds > 1 else ""))
         audits: dict[str, Audit] = {}
         options = AuditOptions(epsilon=EPSILON, samples=None, seed=number)
+        original = Subject(made.nets["original"], "original")
         for name, net in made.nets.items():
             told = prefixed(progress, f"seed {number}: {name}: " if seeds > 1 else f"{name}: ")
             command = f"brittle demo --seed {seed} --seeds {seeds}"
             audit = audit_one(Subject(net, name), data, options, command=command, progress=told)
-            audits[name] = compare(audits["original"], audit, options.max_drop) if audits else audit
+            if audits:
+                audit = compare(audits["original"], audit, options.max_drop)
+                audit = crossed(audit, original, Subject(net, name), data, options, progress=told)
+            audits[name] = audit
         folder = make_folder(out if number == seed else out / f"seed-{number}")
         for name, net in made.nets.items():
             save(net, folder / f"{name}.safetensors")

@@ -6,49 +6,20 @@ Legend: n samples, b a batch of at most `batch_size`. No result depends on the b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from time import monotonic
 
 import torch
 from torch import Tensor, nn
 
-from brittle.attacks.losses import cross_entropy
 from brittle.attacks.noise import sample_noise
 from brittle.attacks.protocol import Attack
 from brittle.attacks.room import search_ball
 from brittle.errors import UsageError
 from brittle.evaluation.batches import Progress, batches, check_logits, device_of, prepare
+from brittle.evaluation.checkpoint import Memory, Saver, hash_tensors
+from brittle.evaluation.pace import Pace
+from brittle.evaluation.standing import Attacked, Standing
 from brittle.models.frozen import frozen
-from brittle.results.robustness import AttackStep
 from brittle.threats import Ball, in_box
-
-
-@dataclass(frozen=True)
-class Attacked:
-    """What a cascade of attacks left standing.
-
-    Attributes:
-        right: (n,) bool, classified correctly without a perturbation.
-        survived: (n,) bool, right and not broken by any attack: its mean is an upper bound on robust accuracy.
-        x_adv: (n, *shape), the adversarial example, else the try of largest cross-entropy; x itself where the model
-            is wrong already.
-        loss: (n,) the largest cross-entropy (nats) met at x and at the attacks' answers. Attacks stop at the first
-            error, so it is a loose lower bound on the worst loss; `worst_losses` gives a tighter one.
-        steps: accuracy left after each attack, in order.
-        complete: False when the deadline cut the cascade short; the last step is then named "... (stopped)".
-    """
-
-    right: Tensor
-    survived: Tensor
-    x_adv: Tensor
-    loss: Tensor
-    steps: tuple[AttackStep, ...]
-    complete: bool
-
-    @property
-    def accuracy(self) -> float:
-        """Share of all n samples that survived."""
-        return float(self.survived.double().mean())
 
 
 def clean_right(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -85,8 +56,9 @@ def attack_survivors(
     indices: Tensor | None = None,
     progress: Progress | None = None,
     deadline: float | None = None,
+    memory: Memory | None = None,
 ) -> Attacked:
-    """Run the attacks in order, each on the samples that stood up to those before it.
+    """Run the attacks in order, each on the samples that stood up to those before it, nearest to an error first.
 
     A sample counts as broken when the model, asked again, misclassifies the attack's answer.
 
@@ -97,45 +69,53 @@ def attack_survivors(
         seed: of all randomness.
         indices: positions of the samples in their data set, (n,) int64; 0 ... n - 1 by default. A part of a data set
             gets the same random numbers as within the whole when its positions are given.
-        progress: told after each batch.
-        deadline: a reading of `time.monotonic()` after which no further batch is attacked.
+        progress: told after each batch; under a deadline also when an attack will not end in time.
+        deadline: a reading of `time.monotonic()` after which no further batch is attacked. Once the first batch has
+            shown what a gradient costs, batches that would end later are made smaller.
+        memory: where the state is kept after batches. The same call with the same memory goes on from there, to the
+            same bits as without the interruption where no deadline cut batches differently; a finished one answers at
+            once. The attacks are told apart by their printed form.
 
     Raises:
-        UsageError, DataError, ModelError: as `clean_right`; UsageError also for an attack that leaves ball or box.
+        UsageError, DataError, ModelError: as `clean_right`; UsageError also for an attack that leaves ball or box, and
+            for a memory that cannot be written.
     """
     positions = prepare(x, y, indices, batch_size)
     search_ball(threat, x)  # refuses a radius below the pixels' resolution before any work
     device = device_of(model, x)
-    steps: list[AttackStep] = []
+    saver = Saver(memory, _key(memory, model, x, y, positions, threat, attacks, batch_size, seed))
+    pace = Pace(deadline)
     with frozen(model):
-        right, logits = clean_right(model, x, y, batch_size)
-        survived, x_adv, loss = right.clone(), x.detach().clone(), cross_entropy(logits, y).to(x.dtype)
-        for attack in attacks:
-            rows = survived.nonzero()[:, 0]
-            done, stopped = 0, False
-            for part in batches(rows, batch_size):
-                if deadline is not None and monotonic() >= deadline:
-                    stopped = True
-                    break
+        standing = Standing.read(saver.load(), x.device)
+        if standing is None:
+            right, logits = clean_right(model, x, y, batch_size)
+            standing = Standing.begin(x, y, right, logits)
+        for number, attack in enumerate(attacks[len(standing.steps) :], start=len(standing.steps)):
+            if standing.attack != number:
+                standing.line_up(number)
+            total = len(standing.queue)
+            if progress is not None and pace.too_slow(attack.cost, total):
+                progress(f"{attack.name}: forecast {pace.seconds(attack.cost, total):.0f} s, over the limit", 0, 0)
+            while standing.done < total:
+                size = pace.batch(attack.cost, batch_size)
+                if size == 0:
+                    saver.keep(standing.state())
+                    return standing.result(f"{attack.name} (stopped)")
+                part = standing.queue[standing.done : standing.done + size]
                 centre, label = x[part].to(device), y[part].to(device)
-                answer = attack(model, centre, label, threat, indices=positions[part], seed=seed).detach()
+                with pace.timing(attack.cost, len(part)):
+                    answer = attack(model, centre, label, threat, indices=positions[part], seed=seed).detach()
                 _check_inside(attack.name, centre, answer, threat)
                 with torch.no_grad():
                     logits = model(answer)
-                value = cross_entropy(logits, label).to(loss)
-                broken = (logits.argmax(1) != label).to(x.device)
-                better = broken | (value > loss[part])
-                x_adv[part[better]] = answer.to(x)[better]
-                loss[part] = torch.fmax(loss[part], value)
-                survived[part] = ~broken
-                done += len(part)
+                standing.take(part, answer, logits, label)
                 if progress is not None:
-                    progress(attack.name, done, len(rows))
-            name = f"{attack.name} (stopped)" if stopped else attack.name
-            steps.append(AttackStep(name, float(survived.double().mean())))
-            if stopped:
-                return Attacked(right, survived, x_adv, loss, tuple(steps), complete=False)
-    return Attacked(right, survived, x_adv, loss, tuple(steps), complete=True)
+                    progress(attack.name, standing.done, total)
+                if saver.due():
+                    saver.keep(standing.state())
+            standing.finish(attack.name)
+        saver.keep(standing.state())
+    return standing.result(None)
 
 
 def noise_right(
@@ -170,6 +150,31 @@ def noise_right(
                 logits = check_logits(model(in_box(x[part].to(device), ball.sphere(noise))), y[part])
                 right[draw, part] = logits.argmax(1).to(x.device) == y[part]
     return right
+
+
+def _key(
+    memory: Memory | None,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    positions: Tensor,
+    threat: Ball,
+    attacks: Sequence[Attack],
+    batch_size: int,
+    seed: int,
+) -> str:
+    """What the memory's fingerprint need not cover: how this function was called."""
+    if memory is None:
+        return ""
+    return memory.key(
+        "attack_survivors",
+        samples=hash_tensors(x, y, positions),
+        device=device_of(model, x),
+        threat=threat,
+        attacks=tuple(attacks),
+        batch_size=batch_size,
+        seed=seed,
+    )
 
 
 def _check_inside(name: str, x: Tensor, x_adv: Tensor, threat: Ball) -> None:

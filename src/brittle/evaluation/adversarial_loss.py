@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from brittle.attacks.apgd import WorstCase
+from brittle.attacks.apgd import APGD, WorstCase
 from brittle.attacks.losses import cross_entropy
 from brittle.evaluation.accuracy import clean_right
 from brittle.evaluation.batches import Progress, batches, device_of, prepare
@@ -35,7 +35,7 @@ def worst_losses(
     """
     positions = prepare(x, y, indices, batch_size)
     device = device_of(model, x)
-    attack = WorstCase(steps=steps)
+    attack = WorstCase(APGD(steps))
     with frozen(model):
         _, logits = clean_right(model, x, y, batch_size)
         losses = cross_entropy(logits, y).to(x.dtype)

@@ -1,7 +1,7 @@
-"""Signs of gradient masking: reasons to doubt that an attack's failure means robustness.
+"""Signs of gradient masking before the attacks: reasons to doubt that an attack's failure will mean robustness.
 
 The signs are those of Athalye, Carlini & Wagner (2018, section 3.1): an attack that follows gradients can only be
-trusted where gradients say something.
+trusted where gradients say something. `masking_signs` looks for others once the attacks are done.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from brittle.threats import Ball, ball
 _FEW = 0.05
 _TIE = 0.01
 
-_REMEDY = "trust certified numbers or attacks without gradients (Square, transfer) more than this attack"
+REMEDY = "trust certified numbers or attacks without gradients (Square, transfer) more than attacks that follow them"
 
 
 def zero_gradient_share(model: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> float:
@@ -62,22 +62,22 @@ def masking_checks(
     anything = left(ball("linf", 1.0), PGD(steps=40))
     noise = float(noise_right(model, x, y, threat, batch_size=batch_size, seed=seed).double().mean())
     return (
-        _check(
+        judged(
             "gradients are not zero",
             zero > _FEW,
             f"{zero:.1%} of {len(x)} samples have an input gradient of exactly zero",
         ),
-        _check(
+        judged(
             "the attack beats random noise",
             many_steps > noise + _TIE,
             f"accuracy {many_steps:.3f} under PGD, {noise:.3f} under noise of the same length",
         ),
-        _check(
+        judged(
             "many steps beat one",
             many_steps > one_step + _TIE,
             f"accuracy {many_steps:.3f} after 20 steps, {one_step:.3f} after one",
         ),
-        _check(
+        judged(
             "a huge radius breaks everything",
             anything > _FEW,
             f"accuracy {anything:.3f} at l_inf radius 1, where every image is allowed",
@@ -85,7 +85,8 @@ def masking_checks(
     )
 
 
-def _check(check: str, sign: bool, finding: str) -> Check:
+def judged(check: str, sign: bool, finding: str) -> Check:
+    """A `Check`: "warning" with the remedy where `sign` holds, else "ok"; the numbers are in `finding`."""
     if sign:
-        return Check(check, "warning", f"{finding}: a sign of masked gradients; {_REMEDY}")
+        return Check(check, "warning", f"{finding}: a sign of masked gradients; {REMEDY}")
     return Check(check, "ok", finding)

@@ -7,7 +7,7 @@ from typing import Any
 
 from brittle.report.nets import Net
 
-MAX_CHARACTERS = 350_000
+MAX_CHARACTERS = 200_000
 _CHARACTERS_PER_POINT = 7
 
 

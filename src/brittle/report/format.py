@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _NORMS = {"linf": "ℓ∞", "l2": "ℓ₂", "l1": "ℓ₁"}
+_SPELT = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 MISSING = "–"
 STATUS_SIGNS = {"exact": "=", "upper_bound": "≤", "lower_bound": "≥", "estimate": "≈"}
 
@@ -125,3 +126,8 @@ def bounded(value: float | None, status_name: str) -> str:
 def plural(n: int, noun: str) -> str:
     """A count with its noun: (1, "net") -> "1 net", (3, "net") -> "3 nets"."""
     return f"{count(n)} {noun}" if n == 1 else f"{count(n)} {noun}s"
+
+
+def spelt(n: int) -> str:
+    """A small count as a word: 6 -> "six"; from 13 up as digits."""
+    return _SPELT[n] if n < len(_SPELT) else count(n)

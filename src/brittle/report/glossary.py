@@ -34,6 +34,18 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "a layer's operator norm is structure × scale: the norm at fixed Frobenius norm, times that norm.",
     ),
     (
+        "sensitive direction",
+        "a direction of the input along which small changes move the net most, on average over samples.",
+    ),
+    (
+        "universal perturbation",
+        "one perturbation for all inputs; its fooling rate is the share of inputs whose prediction it changes.",
+    ),
+    (
+        "stable rank",
+        "‖W‖_F² / σ₁²: over how many directions a matrix spreads its size; 1 means a single one.",
+    ),
+    (
         "Lipschitz constant",
         "the most that logits can change for a change of one unit of the input.",
     ),

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brittle.report import format as fmt
+from brittle.report.findings import findings
 from brittle.report.nets import Net, base_of, children
 from brittle.report.rule import BRITTLE, NOT_BRITTLE, PROFILE, UNDECIDED, Word, audit_word, max_drop, pair_word
 from brittle.results.audit import Audit, Paired
 
-_SPELT = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 Fact = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class Headline:
-    """One net's card. `facts` are (label, value, status or "", detail)."""
+    """One net's card. `facts` are (label, value, status or "", detail); `findings` more sentences."""
 
     net: Net
     word: Word
@@ -25,6 +25,7 @@ class Headline:
     facts: tuple[Fact, ...]
     next_steps: tuple[str, ...]
     why: tuple[str, ...]
+    findings: tuple[str, ...] = ()
 
 
 def summary(shown: Sequence[Net]) -> str:
@@ -37,16 +38,12 @@ def summary(shown: Sequence[Net]) -> str:
     for word in (BRITTLE.text, UNDECIDED.text, NOT_BRITTLE.text, PROFILE.text):
         n, phrase = words.count(word), "without a verdict" if word == PROFILE.text else word
         if n and not parts:
-            many = f"{_spelt(n)} of {_spelt(len(words))} compressed nets".capitalize()
+            many = f"{fmt.spelt(n)} of {fmt.spelt(len(words))} compressed nets".capitalize()
             lead = "The compressed net" if len(words) == 1 else many
             parts.append(f"{lead} {'is' if n == 1 else 'are'} {phrase}")
         elif n:
-            parts.append(f"{_spelt(n)} {'is' if n == 1 else 'are'} {phrase}")
+            parts.append(f"{fmt.spelt(n)} {'is' if n == 1 else 'are'} {phrase}")
     return ", ".join(parts) + "."
-
-
-def _spelt(n: int) -> str:
-    return _SPELT[n] if n < len(_SPELT) else fmt.count(n)
 
 
 def headline(net: Net, shown: Sequence[Net]) -> Headline:
@@ -58,7 +55,13 @@ def headline(net: Net, shown: Sequence[Net]) -> Headline:
     why = audit.verdict.why if audit.verdict is not None else ()
     if comparison is None or not comparison.paired:
         return Headline(
-            net, PROFILE, _profile_sentence(net.name, audit), _profile_facts(audit), _profile_steps(audit), why
+            net,
+            PROFILE,
+            _profile_sentence(net.name, audit),
+            _profile_facts(audit),
+            _profile_steps(audit),
+            why,
+            findings(audit, *_first_threat(audit)),
         )
     base = base_of(net, shown)
     base_name = base.name if base is not None else comparison.base.name
@@ -70,6 +73,7 @@ def headline(net: Net, shown: Sequence[Net]) -> Headline:
         _facts(audit, pair),
         (*_steps(audit, pair, word), *_preflight_step(audit)),
         why,
+        findings(audit, pair.norm, pair.epsilon),
     )
 
 
@@ -175,7 +179,11 @@ def _preflight_step(audit: Audit) -> tuple[str, ...]:
     problems = [check for check in audit.preflight if check.verdict == "problem"]
     if not problems:
         return ()
-    return (f"Before trusting the numbers, settle {fmt.plural(len(problems), 'preflight problem')} (section 7).",)
+    return (f"Before trusting the numbers, settle {fmt.plural(len(problems), 'preflight problem')} (listed below).",)
+
+
+def _first_threat(audit: Audit) -> tuple[str, float]:
+    return (audit.robustness[0].norm, audit.robustness[0].epsilon) if audit.robustness else ("", 0.0)
 
 
 def _profile_sentence(name: str, audit: Audit) -> str:

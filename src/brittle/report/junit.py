@@ -1,4 +1,4 @@
-"""JUnit XML for CI: a suite for each audit, a case for each threat compared and for each preflight check."""
+"""JUnit XML for CI: a suite for each audit, a case for each threat compared and each check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def junit_xml(audits: Sequence[Audit]) -> str:
     """The audits as JUnit XML, UTF-8.
 
     A threat fails when the lower end of its paired interval exceeds the tolerated drop, and is skipped, with a message,
-    when the interval leaves it undecided. A preflight problem fails; a warning passes and is written to system-out.
+    when the interval leaves it undecided. A problem found by preflight, or a sign of masked gradients that is one,
+    fails; a warning passes and is written to system-out.
     """
     root = ElementTree.Element("testsuites", name="brittle")
     for audit in audits:
@@ -45,7 +46,9 @@ def _suite(root: ElementTree.Element, audit: Audit) -> None:
     for pair in audit.comparison.paired if audit.comparison is not None else ():
         _threat_case(suite, audit, pair)
     for check in audit.preflight:
-        _check_case(suite, audit, check)
+        _check_case(suite, "preflight", audit, check)
+    for check in audit.masking:
+        _check_case(suite, "masking", audit, check)
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(len(suite.findall("testcase/failure"))))
@@ -81,12 +84,12 @@ def _threat_case(suite: ElementTree.Element, audit: Audit, pair: Paired) -> None
         ElementTree.SubElement(case, "system-out").text = numbers
 
 
-def _check_case(suite: ElementTree.Element, audit: Audit, check: Check) -> None:
+def _check_case(suite: ElementTree.Element, kind: str, audit: Audit, check: Check) -> None:
     case = ElementTree.SubElement(
-        suite, "testcase", classname=_clean(f"preflight.{audit.model.name}"), name=_clean(check.check), time="0"
+        suite, "testcase", classname=_clean(f"{kind}.{audit.model.name}"), name=_clean(check.check), time="0"
     )
     if check.verdict == "problem":
-        ElementTree.SubElement(case, "failure", type="preflight", message=_clean(check.advice))
+        ElementTree.SubElement(case, "failure", type=kind, message=_clean(check.advice))
     elif check.verdict == "warning":
         ElementTree.SubElement(case, "system-out").text = _clean(f"warning: {check.advice}")
 

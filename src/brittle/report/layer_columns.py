@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from brittle.report import format as fmt
 from brittle.results.layer import LayerStructure
 
-MAX_CELLS = 15_000
+MAX_CELLS = 10_000
 Cell = tuple[str, float | str | None]  # text shown, value sorted by
 
 

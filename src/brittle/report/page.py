@@ -16,8 +16,10 @@ from brittle.report.layer_columns import COLUMNS, Column, columns_for, groups
 from brittle.report.nets import Net, children, nets, norms, threats
 from brittle.report.pictures import pictures
 from brittle.report.plots import attribution_figure, drop_figure, epsilon_figure
-from brittle.report.record_rows import direction_rows, not_computed, preflight_rows, setting_rows, unmeasured_rows
+from brittle.report.record_rows import finding_rows, masking_rows, not_computed, setting_rows, unmeasured_rows
 from brittle.report.rule import max_drop
+from brittle.report.sections import sections
+from brittle.report.sensitivity_page import sensitivity_context, sensitivity_figures
 from brittle.report.waterfall import waterfalls
 from brittle.results.audit import Audit
 
@@ -35,7 +37,11 @@ def context(audits: Sequence[Audit]) -> dict[str, Any]:
     layer_curves = curves(shown)
     columns = columns_for(sum(len(audit.layers) for audit in audits))
     sums = sum_rows(shown, norms(audits))
+    found_sections = sections(audits)
     return {
+        **sensitivity_context(shown),
+        "sections": found_sections,
+        "number": {section.name: section.number for section in found_sections},
         "fmt": fmt,
         "nets": shown,
         "audited": audited,
@@ -74,10 +80,10 @@ def context(audits: Sequence[Audit]) -> dict[str, Any]:
         "example_options": [(net.key, net.name) for net, _ in images],
         "page_curves": bool(layer_curves),
         "curve_options": [(i, layer["name"]) for i, layer in enumerate(layer_curves)],
-        "directions": direction_rows(audited),
         "unmeasured": unmeasured_rows(audited),
         "not_computed": not_computed(audited),
-        "preflight": preflight_rows(audited),
+        "findings": finding_rows(audited),
+        "masking": masking_rows(audited),
         "settings": setting_rows(audited),
         "glossary": GLOSSARY,
         "page_data": {
@@ -93,7 +99,7 @@ def context(audits: Sequence[Audit]) -> dict[str, Any]:
 
 def _figures(shown: Sequence[Net], found: Sequence[tuple[str, float]], measured: Sequence[str]) -> dict[str, Any]:
     """Figures by the name that a chart's `data-figure` asks for."""
-    figures = {"drops": drop_figure(shown, found)}
+    figures = {"drops": drop_figure(shown, found), **sensitivity_figures(shown)}
     for norm in measured:
         figures[f"epsilon-{norm}"] = epsilon_figure(shown, norm, [e for name, e in found if name == norm])
         for net in children(shown):

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from brittle.report import format as fmt
+from brittle.report.figure import rounded, short, tint
 from brittle.report.nets import Net, children, paired_at, robustness_at
 from brittle.report.rule import max_drop
 from brittle.results.audit import Comparison, LayerChange
@@ -34,13 +35,13 @@ def drop_figure(shown: Sequence[Net], threats: Sequence[tuple[str, float]]) -> d
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [_round(p.drop_points) for _, p in found],
+                "x": [rounded(p.drop_points) for _, p in found],
                 "y": [j + offset for j, _ in found],
                 "error_x": {
                     "type": "data",
                     "symmetric": False,
-                    "array": [_round(p.interval95[1] - p.drop_points) for _, p in found],
-                    "arrayminus": [_round(p.drop_points - p.interval95[0]) for _, p in found],
+                    "array": [rounded(p.interval95[1] - p.drop_points) for _, p in found],
+                    "arrayminus": [rounded(p.drop_points - p.interval95[0]) for _, p in found],
                     "color": net.colour,
                     "thickness": 2,
                     "width": 0,
@@ -103,7 +104,7 @@ def epsilon_figure(shown: Sequence[Net], norm: str, radii: Sequence[float]) -> d
                 "mode": "lines+markers",
                 "y": [clean, *(r.attacked for r in found)],
                 "fill": "tonexty",
-                "fillcolor": _tint(net.colour, 0.07),
+                "fillcolor": tint(net.colour, 0.07),
                 "line": {"color": net.colour, "width": 2},
                 "marker": {"color": net.colour, "symbol": net.symbol, "size": 8},
                 "cliponaxis": False,
@@ -137,7 +138,7 @@ def attribution_figure(comparison: Comparison, norm: str) -> dict[str, Any] | No
 
     largest = sorted(changes, key=lambda c: -max(abs(c.log_scale), abs(getattr(c, field))))[:MAX_BARS]
     kept = [c for c in changes if c in largest]
-    y = [escape(_short(c.layer)) for c in kept]
+    y = [escape(short(c.layer)) for c in kept]
     bars = [
         ("scale", SCALE_COLOUR, [c.log_scale for c in kept]),
         ("structure", STRUCTURE_COLOUR, [float(getattr(c, field)) for c in kept]),
@@ -146,7 +147,7 @@ def attribution_figure(comparison: Comparison, norm: str) -> dict[str, Any] | No
         {
             "type": "bar",
             "orientation": "h",
-            "x": [_round(v) for v in values],
+            "x": [rounded(v) for v in values],
             "y": list(range(len(kept))),
             "marker": {"color": colour},
             "text": [
@@ -162,7 +163,7 @@ def attribution_figure(comparison: Comparison, norm: str) -> dict[str, Any] | No
         {
             "type": "scatter",
             "mode": "markers",
-            "x": [_round(total(c)) for c in kept],
+            "x": [rounded(total(c)) for c in kept],
             "y": list(range(len(kept))),
             "marker": {"symbol": "diamond", "size": 10, "line": {"width": 1.5}},
             "text": [
@@ -187,17 +188,3 @@ def attribution_figure(comparison: Comparison, norm: str) -> dict[str, Any] | No
         },
     }
     return {"traces": traces, "layout": layout, "left_out": len(changes) - len(kept)}
-
-
-def _short(name: str, limit: int = 14) -> str:
-    """The end of a layer's name: in "features.stage3.block1.conv2" the last parts tell layers apart."""
-    return name if len(name) <= limit else "…" + name[-(limit - 1) :]
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.5g}")
-
-
-def _tint(colour: str, alpha: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"

@@ -1,16 +1,13 @@
-"""Rows that list what the records say about themselves: settings, preflight findings, what was not computed."""
+"""Rows that list what the records say about themselves: settings, findings, what was not computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from brittle.report import format as fmt
 from brittle.report.nets import Net
 from brittle.results.audit import Audit, Check
 from brittle.results.layer import Unmeasured
-
-MAX_DIRECTION_ROWS = 60
 
 
 def setting_rows(audited: Sequence[Net]) -> list[tuple[str, list[str]]]:
@@ -33,11 +30,20 @@ def setting_rows(audited: Sequence[Net]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def preflight_rows(audited: Sequence[Net]) -> list[tuple[Check, list[Net]]]:
-    """Every finding once with the nets it holds for, problems first."""
+def finding_rows(audited: Sequence[Net]) -> list[tuple[Check, list[Net]]]:
+    """Every finding of preflight and of the search for masked gradients, once, with its nets; problems first."""
+    return _merged(audited, lambda audit: (*audit.preflight, *audit.masking))
+
+
+def masking_rows(audited: Sequence[Net]) -> list[tuple[Check, list[Net]]]:
+    """The signs of masked gradients that are no "ok", with the nets they hold for: they belong beside the brackets."""
+    return [row for row in _merged(audited, lambda audit: audit.masking) if row[0].verdict != "ok"]
+
+
+def _merged(audited: Sequence[Net], checks: Callable[[Audit], tuple[Check, ...]]) -> list[tuple[Check, list[Net]]]:
     found: dict[Check, list[Net]] = {}
     for net in audited:
-        for check in net.audit.preflight if net.audit is not None else ():
+        for check in dict.fromkeys(checks(net.audit)) if net.audit is not None else ():
             found.setdefault(check, []).append(net)
     order = ("problem", "warning", "ok")
     return sorted(found.items(), key=lambda item: order.index(item[0].verdict))
@@ -67,35 +73,7 @@ def not_computed(audited: Sequence[Net]) -> list[tuple[str, str, str]]:
     ]
 
 
-def direction_rows(audited: Sequence[Net]) -> list[tuple[Net, str, str]]:
-    """(net, dotted name, value) of the numbers in `directions`; long lists are cut, long tables too."""
-    rows: list[tuple[Net, str, str]] = []
-    for net in audited:
-        flat = _flatten(net.audit.directions, "") if net.audit is not None else []
-        rows += [(net, name, value) for name, value in flat[:MAX_DIRECTION_ROWS]]
-    return rows
-
-
 def _recipe(audit: Audit) -> str:
     if not audit.model.recipe:
         return fmt.MISSING
     return ", ".join(f"{key}={value}" for key, value in audit.model.recipe.items())
-
-
-def _flatten(value: Any, name: str) -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        return [row for key, inner in value.items() for row in _flatten(inner, f"{name}.{key}" if name else str(key))]
-    if isinstance(value, list | tuple):
-        if any(isinstance(inner, Mapping | list | tuple) for inner in value):
-            return [row for i, inner in enumerate(value) for row in _flatten(inner, f"{name}[{i}]")]
-        shown = ", ".join(_scalar(inner) for inner in value[:8])
-        return [(name, shown + (f", … ({len(value)} in all)" if len(value) > 8 else ""))]
-    return [(name, _scalar(value))]
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, float):
-        return fmt.number(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return fmt.count(value)
-    return fmt.MISSING if value is None else str(value)[:200]

@@ -18,7 +18,7 @@ def audit_table(audit: Audit) -> Group:
     """Everything the command line shows of one audit, to be printed by a rich console."""
     shown = nets([audit])
     card = headline(next(net for net in shown if net.audit is audit), shown)
-    parts: list[RenderableType] = [verdict_text(card.word), Text(card.sentence)]
+    parts: list[RenderableType] = [verdict_text(card.word), Text(card.sentence), *map(Text, card.findings)]
     if audit.partial:
         parts.append(Text("Stopped at the time limit: the results are partial.", style="yellow"))
     parts += [Text(f"→ {step.replace('`', '')}") for step in card.next_steps]
@@ -34,7 +34,7 @@ def audit_table(audit: Audit) -> Group:
 
 
 def _notes(audit: Audit) -> list[RenderableType]:
-    found = [check for check in audit.preflight if check.verdict != "ok"]
+    found = [check for check in (*audit.preflight, *audit.masking) if check.verdict != "ok"]
     notes: list[RenderableType] = [
         Text(f"{check.verdict}: {check.check}. {check.advice}", style=_FINDING_STYLES[check.verdict]) for check in found
     ]

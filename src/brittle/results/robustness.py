@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -61,3 +62,8 @@ class Example:
 def threat_key(norm: str, epsilon: float) -> str:
     """The key of a norm and radius, "linf@0.05"."""
     return f"{norm}@{epsilon:g}"
+
+
+def bits(mask: Iterable[object]) -> str:
+    """Truth values as a string of 0 and 1, as `Outcomes` holds them."""
+    return "".join("1" if bit else "0" for bit in mask)

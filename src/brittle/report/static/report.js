@@ -41,6 +41,10 @@
       out.annotations = [{ x: meta.tolerance, y: 1, yref: "paper", yanchor: "bottom", xanchor: "left", showarrow: false,
         text: "tolerated " + meta.tolerance.toFixed(1), font: { color: colours.soft, size: 12 } }];
     }
+    if (typeof meta.level === "number") {
+      out.shapes.push({ type: "line", layer: "below", xref: "paper", x0: 0, x1: 1, y0: meta.level, y1: meta.level,
+        line: { color: colours.soft, width: 1, dash: "2px,3px" } });
+    }
     return out;
   }
 
@@ -81,6 +85,8 @@
 
   function draw(chart) {
     const found = figure(chart);
+    const panel = chart.closest(".pair > div");
+    if (panel) panel.hidden = !found; // not every net has every choice
     if (!found || !window.Plotly) return;
     const colours = palette();
     const layout = themed(found.layout, colours);

@@ -1,0 +1,52 @@
+"""How long attacks take, measured while they run, and how much of them still fits before a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+
+class Pace:
+    """Seconds for one sample and one gradient of an attack's `cost`, the mean of all batches so far.
+
+    Attacks leave misclassified samples alone, so they cost less than `cost` says; the mean has that in it.
+
+    Args:
+        deadline: a reading of `time.monotonic()`; None for none.
+    """
+
+    def __init__(self, deadline: float | None) -> None:
+        self.deadline = deadline
+        self._seconds = 0.0
+        self._gradients = 0
+
+    @contextmanager
+    def timing(self, cost: int, samples: int) -> Iterator[None]:
+        """Measure an attack of that cost on that many samples."""
+        started = monotonic()
+        yield
+        self._seconds += monotonic() - started
+        self._gradients += cost * samples
+
+    def seconds(self, cost: int, samples: int) -> float:
+        """The forecast for that many samples; 0 as long as nothing was measured."""
+        return self._seconds / self._gradients * cost * samples if self._gradients else 0.0
+
+    def too_slow(self, cost: int, samples: int) -> bool:
+        """Whether that many samples are forecast to end after the deadline."""
+        return self.deadline is not None and self.seconds(cost, samples) > self.deadline - monotonic()
+
+    def batch(self, cost: int, batch_size: int) -> int:
+        """The most samples, up to `batch_size`, that are forecast to end before the deadline; 0 once it has passed.
+
+        A batch of one starts whenever the deadline is still ahead.
+        """
+        if self.deadline is None:
+            return batch_size
+        if monotonic() >= self.deadline:
+            return 0
+        each = self.seconds(cost, 1)
+        if each * batch_size <= self.deadline - monotonic():
+            return batch_size
+        return max(1, int((self.deadline - monotonic()) / each))
