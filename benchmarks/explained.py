@@ -1,9 +1,10 @@
 """What six input directions explain of real attacks, and how that goes with compressibility. Writes docs/results/.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.explained [--seeds COUNT]        (fewer seeds: a trial, printed only)
+    OMP_NUM_THREADS=1 python -m benchmarks.explained [--seeds COUNT]        (fewer seeds: a trial)
 
 For each net of the family: the leading directions of the representation map on training samples, then attacks on
-test samples: in full, confined to the leading m directions, confined to m random ones, with equal settings.
+test samples: in full, confined to the leading m directions, confined to m random ones, with equal settings. The full
+run rewrites the tables in directions.md and directions.csv; with fewer seeds they are printed only.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ STEPS, RESTARTS, DRAWS = 50, 2, 2
 HELD = ("frobenius x1", "nuclear 0.01", "nuclear 0.1", "nuclear 0.3")
 # Members below which a bootstrap over them says nothing.
 FEWEST = 8
+# The page's tables stand between these.
+MARK, END = "<!-- tables -->", "<!-- end of tables -->"
 OUT = Path(__file__).parents[1] / "docs" / "results"
 
 Shares = tuple[float, tuple[float, float]] | None
@@ -187,6 +190,10 @@ def main(arguments: list[str]) -> None:
     print(text)
     if seeds != SEEDS:
         return
+    page = OUT / "directions.md"
+    before, mark, after = page.read_text(encoding="utf-8").partition(MARK)
+    _, end, rest = after.partition(END)
+    page.write_text(f"{before}{mark}\n\n{text}\n{end}{rest}", encoding="utf-8")
     with (OUT / "directions.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(Row.__dataclass_fields__)

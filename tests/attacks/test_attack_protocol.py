@@ -158,6 +158,12 @@ def test_a_model_without_gradients_is_refused_and_restored(attack):
     assert all(p.requires_grad for p in model.parameters())
 
 
+def test_worst_case_is_named_after_its_settings_and_costs_as_much():
+    worst = WorstCase(APGD(8, "dlr", restarts=2))
+    assert (worst.name, worst.cost) == ("worst-dlr-8x2", 16)
+    assert WorstCase().name == "worst-ce-50"
+
+
 def test_bad_settings_are_refused():
     for make in (PGD, APGD, TargetedAPGD):
         with pytest.raises(UsageError, match="steps >= 1"):

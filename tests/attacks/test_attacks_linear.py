@@ -92,7 +92,7 @@ def test_samples_that_stand_are_pushed_to_the_smallest_margin_there_is(attack, n
 
 
 def largest_rise(weight, x, epsilon):
-    """`max weight . delta` over the l_1 ball and the pixel box around x (d,), by linear programming on delta = p - q."""
+    """`max weight . delta` over the l_1 ball and the pixel box around x (d,), by linear programming, delta = p - q."""
     d = len(x)
     found = linprog(
         -np.concatenate([weight, -weight]),

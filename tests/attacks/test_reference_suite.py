@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from brittle.errors import DataError, ModelError, UsageError
 from brittle.threats import ball
 
 N = 20
-RADII = {"linf": 0.12, "l2": 0.6, "l1": 1.2}
+RADII = {"linf": 0.12, "l2": 0.6, "l1": 1.6}
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ def test_as_strong_as_apgd_and_inside_ball_and_box(norm, dtype):
     assert float(x_adv.min()) >= 0.0
     assert float(x_adv.max()) <= 1.0
     assert 0.0 < left[0] <= left[1] < 0.8
+    assert not torch.equal(x_adv, x)
     standing = model(x_adv).argmax(1) == y
     assert torch.equal(x_adv[standing], x[standing])
 
@@ -117,6 +119,50 @@ def test_few_classes_are_enough_down_to_four():
                 AutoAttack()(model, x, y, ball("linf", 0.3), **run)
         else:
             assert (model(AutoAttack()(model, x, y, ball("linf", 0.9), **run)).argmax(1) != y).any()
+
+
+class Wild:
+    """A suite that leaves ball and box, talks, and changes every global state."""
+
+    targets: tuple[int, int] = (0, 0)
+
+    def __init__(self, model, **settings):
+        self.apgd_targeted, self.fab = SimpleNamespace(n_target_classes=9), SimpleNamespace(n_target_classes=9)
+        self.settings = settings
+
+    def run_standard_evaluation(self, x, y, *, batch_size):
+        Wild.targets = (self.apgd_targeted.n_target_classes, self.fab.n_target_classes)
+        assert batch_size == len(x)
+        assert self.settings["eps"] < 0.1
+        torch.manual_seed(123)
+        sys.settrace(None)
+        print("loud")
+        logging.getLogger("auto-attack").warning("louder")
+        return x + 0.7, y
+
+
+def test_whatever_the_suite_does_its_answers_are_projected_and_global_state_is_put_back(monkeypatch, capsys, caplog):
+    monkeypatch.setitem(sys.modules, "pyautoattack", SimpleNamespace(AutoAttack=Wild))
+    x, y = torch.rand(5, 1, 5, 5), torch.zeros(5, dtype=torch.int64)
+    model, threat = nn.Sequential(nn.Flatten(), nn.Linear(25, 6)), ball("linf", 0.1)
+    state, before = torch.get_rng_state(), sys.gettrace()
+
+    def trace(frame, event, argument):
+        return None
+
+    sys.settrace(trace)
+    try:
+        x_adv = AutoAttack()(model, x, y, threat, indices=torch.arange(5), seed=0)
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(before)
+    assert float(threat.length(x_adv.double() - x.double()).max()) <= 0.1
+    assert float(x_adv.max()) <= 1.0
+    assert (x_adv > x).any()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert capsys.readouterr() == ("", "")
+    assert not caplog.records
+    assert Wild.targets == (5, 5)
 
 
 def test_without_the_package_the_error_names_the_remedy(monkeypatch):

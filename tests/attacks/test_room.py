@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from brittle.attacks.room import check_samples, search_ball, search_room
 from brittle.attacks.start import random_start
 from brittle.errors import DataError, UsageError
-from brittle.threats import ball
+from brittle.threats import EVERYWHERE, ball
 
 X, Y, I = torch.full((2, 3), 0.5), torch.tensor([0, 1]), torch.arange(2)  # noqa: E741
 
@@ -41,6 +41,8 @@ def test_radius_below_float32_resolution_is_refused_but_float64_takes_it(norm):
     with pytest.raises(UsageError, match=f"epsilon 1e-08 is too small for float32 pixels in {norm}"):
         search_ball(ball(norm, 1e-8), X)
     assert search_ball(ball(norm, 1e-8), X.double()).epsilon == pytest.approx(1e-8, rel=1e-6)
+    with pytest.raises(UsageError, match=f"epsilon 1e-16 is too small for float64 pixels in {norm}"):
+        search_ball(ball(norm, 1e-16), X.double())
 
 
 @given(
@@ -70,3 +72,18 @@ def test_a_large_image_stays_inside_in_float32(norm):
     point = search_room(threat, x).project(x, 1 - x)
     length = float(threat.length(point.double() - x.double()))
     assert 0.999 * threat.epsilon < length <= threat.epsilon
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_without_walls_the_margin_covers_values_beyond_one(norm):
+    x = torch.rand(8, 200, generator=torch.Generator().manual_seed(0))
+    threat = ball(norm, 500.0)
+    point = search_room(threat, x, EVERYWHERE).project(x, x + 1e5 * (x - 0.5))
+    assert float(threat.length(point.double() - x.double()).max()) <= 500.0
+    assert search_ball(threat, x, EVERYWHERE).epsilon < search_ball(threat, x).epsilon
+
+
+def test_a_full_step_is_the_ball_s_own_in_the_room_s_box():
+    room = search_room(ball("l1", 0.9), X.double())
+    step = room.full_step(X.double(), torch.tensor([[3.0, -2.0, 1.0]] * 2).double())
+    assert torch.allclose(step, torch.tensor([[1.0, 0.1, 0.5]] * 2).double(), atol=1e-8)

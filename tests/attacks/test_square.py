@@ -106,6 +106,22 @@ def test_the_seed_decides(norm):
     assert not torch.equal(run[0], run[2])
 
 
+def test_every_sample_has_its_own_random_numbers(monkeypatch):
+    drawn = []
+    change = LinfPainter.change
+    monkeypatch.setattr(
+        LinfPainter,
+        "change",
+        lambda self, delta, uniform, share: drawn.append(uniform) or change(self, delta, uniform, share),
+    )
+    x, y = samples()
+    Square(140)(Counting(), x, y, ball("linf", 1e-4), indices=torch.arange(16), seed=0)
+    numbers = torch.stack(drawn)
+    assert numbers.shape[:2] == (139, 16)
+    assert len(numbers.flatten(0, 1)[:, 0].unique()) == 139 * 16
+    assert abs(float(numbers.mean()) - 0.5) < 0.02
+
+
 def test_the_model_is_asked_as_often_as_the_queries_say_and_comes_back_as_it_was():
     model, (x, y) = Counting(), samples()
     Square(50)(model, x, y, ball("linf", 1e-4), indices=torch.arange(16), seed=0)  # nothing breaks

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.small_nets import trained
 from torch import nn
 
 from brittle.attacks.losses import margin
@@ -18,7 +19,6 @@ from brittle.data.load import load_data
 from brittle.errors import DataError, ModelError, UsageError
 from brittle.models.frozen import frozen
 from brittle.threats import ball
-from tests.small_nets import trained
 
 N, DIM = 200, 12
 SHORT = SteepestAscent(steps=60, starts=(ZeroStart(), RandomStart()))
@@ -72,7 +72,7 @@ def test_samples_of_one_class_are_fooled_where_the_closed_form_says(norm, epsilo
 def test_perturbed_pixels_stay_inside_after_rounding(norm, epsilon):
     model, x = linear(3, torch.float32)
     x[:, :3] = torch.tensor([0.0, 1.0, 0.999])
-    y = model(x).argmax(1)
+    y = torch.zeros(len(x), dtype=torch.int64)  # one class to leave, so that even a tiny step is worth making
     delta = fit_universal(model, x, y, ball(norm, epsilon), method=SHORT, seed=0, batch_size=600)
     moved = (x + delta).double() - x.double()
     order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
@@ -88,10 +88,8 @@ def test_samples_reach_the_target_and_its_own_are_left_out():
         delta = fit_universal(model, x, y, ball("linf", 0.05), method=SHORT, seed=0, batch_size=600, target=target)
         reach[target] = float((model(x + delta).argmax(1) == target).double().mean())
         assert reach[target] > float((y == target).double().mean()) + 0.25
-    others = x[y != 1]
-    with pytest.raises(DataError, match="of other classes than the target 1 .* got 0"):
+    with pytest.raises(DataError, match=r"of other classes than the target 1 .* got 0"):
         fit_universal(model, x[y == 1], y[y == 1], ball("linf", 0.05), method=SHORT, seed=0, batch_size=9, target=1)
-    assert len(others) > 10
 
 
 def test_gradient_at_a_wall_counts_only_where_it_points_inside():
@@ -236,7 +234,7 @@ def test_digits_fall_to_it_more_than_to_plain_sign_steps():
     [{"steps": -1}, {"minibatch": 0}, {"starts": ()}, {"step_size": 0.0}, {"width": 0.0}, {"momentum": 1.0}],
 )
 def test_settings_out_of_range(settings):
-    with pytest.raises(UsageError, match="a universal perturbation needs .* got "):
+    with pytest.raises(UsageError, match=r"a universal perturbation needs .* got "):
         SteepestAscent(**settings)
 
 

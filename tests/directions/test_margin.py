@@ -85,6 +85,7 @@ def test_a_constant_model_has_no_sensitive_direction() -> None:
         found = margin_directions(model, data(5, (1, 3, 3), 4), data(2, (1, 3, 3), 4, 1), SEARCH)
     assert found.energies.tolist() == found.residuals.tolist() == [0.0] * 4
     assert found.trace.value == 0.0
+    torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(4).double(), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(

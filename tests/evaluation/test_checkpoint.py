@@ -120,10 +120,14 @@ def test_writing_is_rare_but_a_long_write_is_rarer(tmp_path, monkeypatch):
     assert writer.due()
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot make the folder"):
-        saver(tmp_path / "file").keep(STATE)
+        saver(tmp_path / "file").load()
+    memory, calls = Memory(tmp_path / "file", "net"), []
+    with pytest.raises(UsageError, match="cannot make the folder"):
+        kept(memory, memory.key("row"), Row, once(ROW, calls))
+    assert calls == []
 
 
 def test_a_full_disk_is_told_and_leaves_the_last_state(tmp_path, monkeypatch):

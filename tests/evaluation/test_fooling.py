@@ -80,7 +80,7 @@ def test_nothing_fools_nobody():
     assert found.accuracy == found.clean
 
 
-def test_pictures_of_the_batch_size_and_of_the_seed():
+def test_the_batch_size_does_not_matter_and_the_seed_does():
     x, y = samples()
     delta = torch.full((DIM,), 0.05).double()
     first = score(line(), x, y, delta, ball("linf", 0.1))
@@ -99,9 +99,9 @@ def test_predictions_before_and_after():
     ("changed", "error", "message"),
     [
         (
-            {"delta": torch.full((DIM,), 0.11).double()},
+            {"delta": torch.full((DIM,), 0.125).double()},
             UsageError,
-            "inside the linf ball of radius 0.1, got length 0.11",
+            "inside the linf ball of radius 0.1, got length 0.125",
         ),
         ({"delta": torch.zeros(DIM + 1).double()}, DataError, r"one perturbation of shape \(6,\), got \(7,\)"),
         ({"delta": torch.full((DIM,), float("nan")).double()}, DataError, "a finite perturbation, got NaN"),

@@ -22,7 +22,7 @@ from brittle.operators.network import read_network
 from brittle.results.perturbations import RadiusCurve
 from brittle.threats import ball
 
-N = 100
+N = 60
 RADII = {"linf": (0.03, 0.07, 0.12), "l2": (0.2, 0.4, 0.8), "l1": (0.5, 1.0, 2.0)}
 
 
@@ -34,12 +34,12 @@ def digits():
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_curve_lies_on_fixed_radius_attacks_and_above_certificates(norm):
     model, (x, y) = trained(), digits()
-    curve = radius_curve(model, x, y, norm, batch_size=60, seed=0)
-    assert robust_accuracy_at(curve, 0.0) == float(clean_right(model, x, y, 60)[0].double().mean())
+    curve = radius_curve(model, x, y, norm, batch_size=30, seed=0)
+    assert robust_accuracy_at(curve, 0.0) == float(clean_right(model, x, y, 30)[0].double().mean())
     assert curve.attack == ", ".join(attack.name for attack in RADIUS_ATTACKS)
     for epsilon in RADII[norm]:
         threat = ball(norm, epsilon)
-        left = attack_survivors(model, x, y, threat, (APGD(50), TargetedAPGD(30, 5)), batch_size=60, seed=0)
+        left = attack_survivors(model, x, y, threat, (APGD(50), TargetedAPGD(30, 5)), batch_size=30, seed=0)
         apgd, targeted = (step.accuracy for step in left.steps)
         assert 0.02 < apgd < 0.98
         assert targeted - 0.02 <= robust_accuracy_at(curve, epsilon) <= apgd + 0.01

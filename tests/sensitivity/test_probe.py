@@ -43,6 +43,7 @@ def test_rows_say_what_was_done_and_what_came_of_it(table: object, make: object)
         ("concentrated", 0.5),
         ("concentrated", 1.0),
     ]
+    assert {p.of for p in found} == {"singular values" if table is SPECTRUM else "row norms"}
     for p in found:
         assert p.n == 80
         assert p.clean_interval95 == wilson(round(p.clean * 80), 80)

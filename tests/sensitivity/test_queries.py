@@ -176,7 +176,9 @@ def test_a_search_in_a_span_finds_what_linear_algebra_finds() -> None:
     model[1].bias = nn.Parameter(torch.tensor([50.0, 0.0]))
     basis = torch.linalg.qr(torch.randn(16, 3, generator=torch.Generator().manual_seed(1))).Q.T.reshape(3, 1, 4, 4)
     x, y = torch.full((5, 1, 4, 4), 0.5), torch.zeros(5, dtype=torch.int64)
-    answer = SpanSearch(basis, tries=200)(model, x, y, ball("l2", 0.1), indices=torch.arange(5), seed=0)
+    box, attack = BlackBox(model), SpanSearch(basis, tries=200)
+    answer = attack(box, x, y, ball("l2", 0.1), indices=torch.arange(5), seed=0)
+    assert box.seen == 5 * attack.cost == 5 * 206, "nobody is broken, so both signs of all directions and all tries"
     difference = weight[1] - weight[0]
     best = 0.1 * float((basis.flatten(1) @ difference).norm())
     assert ((answer - x).flatten(1) @ difference).detach().numpy() == pytest.approx(best, rel=0.01)

@@ -104,13 +104,14 @@ def test_one_perturbation_for_all_is_fitted_where_it_was_told():
 def test_shares_above_one_and_none():
     @dataclass(frozen=True)
     class Up:
-        """Pushes the left half down whatever the net; for "right" it does nothing."""
+        """Pushes the left half over, three times as far for the twin as for the others."""
 
         kind: str = "examples"
 
         def __call__(self, source, x, y, threat, *, batch_size, seed):
             moved = x.clone()
-            moved[:, :3] -= 0.03 if float(source.weight[1, 0]) == 3.0 else 0.01
+            amount = 0.03 if float(source.weight.detach()[1, 0]) == 3.0 else 0.01
+            moved[:, :3] -= amount * (2 * y[:, None] - 1)
             return moved
 
     x, y = samples()

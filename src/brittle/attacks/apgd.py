@@ -76,9 +76,7 @@ class APGD:
                 where = indices.to(rows.device)[rows]
                 start = random_start(x[rows], room, where, seed, f"apgd-{self.loss}-{self.steps}/{restart}")
                 label = y[rows]
-                ascend(
-                    model, x[rows], label, label, start, rows, room, LOSSES[self.loss], self.steps, keeper, stride
-                )
+                ascend(model, x[rows], label, label, start, rows, room, LOSSES[self.loss], self.steps, keeper, stride)
         return keeper.x
 
 

@@ -44,4 +44,4 @@ def direction(gradient: Tensor) -> Tensor:
     Saturated losses have gradients such as 1e-30, whose squares vanish in float32.
     """
     largest = gradient.flatten(1).abs().amax(1).view(-1, *([1] * (gradient.dim() - 1)))
-    return torch.where(largest > 0, gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny), 0.0)
+    return gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny)

@@ -10,5 +10,4 @@ from brittle.attacks.minimal_level import level
 
 def linf_amounts(weights: Tensor, room: Tensor, rise: Tensor) -> Tensor:
     """Every coordinate moves by the same amount, or by all its room where that is less; see `minimal_norms.Norm`."""
-    caps = torch.where(weights > 0, room, 0.0)
-    return torch.minimum(caps, level(weights, caps, rise)[:, None])
+    return torch.minimum(room, level(weights, room, rise)[:, None])

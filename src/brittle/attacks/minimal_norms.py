@@ -25,8 +25,8 @@ class Norm:
     Attributes:
         ball: its unit ball, which measures perturbations and covectors.
         amounts: from weights (b, d) >= 0, room (b, d) >= 0 and rise (b,) >= 0 to the a (b, d) of least norm with
-            `sum_i weights_i a_i = rise` and `0 <= a <= room`; all the room there is where that is not enough.
-            Coordinates of weight zero stay at zero.
+            `sum_i weights_i a_i = rise` and `0 <= a <= room`; all the room there is where that is not enough. What it
+            says of coordinates of weight zero is not used.
         start: what random starts stay below while nothing is found, pixel units.
     """
 

@@ -60,7 +60,7 @@ def run_attack(request: AttackRequest, options: AttackOptions, progress: Progres
 
 
 def write_images(place: Path, made: Attacking) -> None:
-    """Arrays x (n, *shape), attacked pixels in float32, and y (n,): what the data form `npz:` reads.
+    """Attacked pixels x_test (n, *shape), labels y_test (n,) and class names: what the data form `npz:` reads.
 
     Raises:
         UsageError: the file cannot be written.
@@ -69,6 +69,6 @@ def write_images(place: Path, made: Attacking) -> None:
     y = np.array(made.result.outcomes.labels, dtype=np.int64)
     try:
         with replacing(place) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, x=x_adv.numpy(), y=y)
+            np.savez_compressed(file, x_test=x_adv.numpy(), y_test=y, classes=np.array(made.result.data.classes))
     except OSError as error:
         raise UsageError(f"cannot write {place}: {error.strerror}; choose a folder that is writable") from error

@@ -70,11 +70,14 @@ class Saver:
     _next: float = field(default=0.0, init=False)
 
     def load(self) -> State | None:
-        """The state kept under this key; None where there is none, or none that is whole."""
+        """The state kept under this key; None where there is none, or none that is whole.
+
+        Raises:
+            UsageError: the folder cannot be made: better told before the work than after its first batch.
+        """
         if self.memory is None:
             return None
         place = _place(self.memory, self.key, "safetensors")
-        _sweep(place)
         try:
             with safe_open(place, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -100,7 +103,6 @@ class Saver:
             return
         started = time.monotonic()
         place = _place(self.memory, self.key, "safetensors")
-        make_folder(place.parent)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         values = json.dumps(dict(state.values))
         metadata = {"key": self.key, "values": values, "sha256": _digest(tensors, values)}
@@ -130,7 +132,6 @@ def kept(memory: Memory | None, key: str, record_class: type[T], compute: Callab
     if memory is None:
         return compute()
     place = _place(memory, key, "json")
-    _sweep(place)
     found = _record(place, key, record_class)
     if found is not None:
         return found
@@ -141,7 +142,6 @@ def kept(memory: Memory | None, key: str, record_class: type[T], compute: Callab
     except (ValueError, DataError):
         return record
     if same:
-        make_folder(place.parent)
         write_text(place, json.dumps({"key": key, "sha256": _sha256(key, body), "record": body}) + "\n")
     return record
 
@@ -169,7 +169,15 @@ def _record(place: Path, key: str, record_class: Any) -> Any:
 
 
 def _place(memory: Memory, key: str, suffix: str) -> Path:
-    return Path(memory.folder) / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.{suffix}"
+    """The file of a key, in a folder that is there, without what a killed writer of it left."""
+    place = make_folder(memory.folder) / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.{suffix}"
+    for part in place.parent.glob(f".{place.name}.*.part"):
+        try:
+            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                part.unlink()
+        except OSError:  # gone by itself, or not ours
+            pass
+    return place
 
 
 def _sha256(key: str, body: str) -> str:
@@ -188,13 +196,3 @@ def hash_tensors(*tensors: Tensor) -> str:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _sweep(place: Path) -> None:
-    """Remove what a killed writer of this very file left."""
-    for part in place.parent.glob(f".{place.name}.*.part"):
-        try:
-            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
-                part.unlink()
-        except OSError:  # gone by itself, or not ours
-            pass

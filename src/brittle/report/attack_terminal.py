@@ -96,7 +96,7 @@ def _transfer(result: AttackResult) -> Table | None:
 
 
 def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, min_width=len(title))
     for heading in ("", *headings):
         table.add_column(heading, overflow="fold")
     return table

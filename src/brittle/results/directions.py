@@ -120,8 +120,8 @@ class Landscape:
 class Probe:
     """The causal probe: one change of the weights at a fixed Frobenius norm, and what it did.
 
-    `change` is "as it is", "flattened" or "concentrated" (singular values, or row norms), always with the head fitted
-    again; `stable_rank` is the mean over the changed layers. Accuracies are fractions of n, with Wilson intervals.
+    `change` is "as it is", "flattened" or "concentrated", `of` says what: "singular values" or "row norms" of the
+    hidden layers; the head is always fitted again; `stable_rank` is the mean over the changed layers. Accuracies are fractions of n, with Wilson intervals.
     """
 
     change: str
@@ -132,3 +132,4 @@ class Probe:
     clean_interval95: tuple[float, float]
     robust: dict[str, float]
     robust_interval95: dict[str, tuple[float, float]]
+    of: str = "singular values"

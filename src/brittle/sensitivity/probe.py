@@ -38,18 +38,20 @@ Change = Callable[[nn.Module, float, Sequence[str]], nn.Module]
 
 @dataclass(frozen=True)
 class Intervention:
-    """One row of the probe: the word for people, the function that changes the weights, and how far it goes."""
+    """One row of the probe: the word for people, what changes the weights, how far it goes, and of what."""
 
     change: str
     apply: Change
     strength: float
+    of: str = "singular values"
 
 
 @dataclass(frozen=True)
 class Tuning:
     """A short fine-tuning after the head was fitted again; every row gets the same, the first one too.
 
-    Fine-tuning lets the Frobenius norms and spectra drift back: it asks what the change leads to, not what it is.
+    Fine-tuning lets the Frobenius norms and spectra drift back: it asks what the change leads to, not what it is. The
+    stable rank in the record is that of the change, before fine-tuning.
     """
 
     validation: Split
@@ -65,11 +67,11 @@ SPECTRUM = (
     Intervention("concentrated", concentrate_spectrum, 1.0),
 )
 ROWS = (
-    Intervention("as it is", flatten_rows, 0.0),
-    Intervention("flattened", flatten_rows, 0.5),
-    Intervention("flattened", flatten_rows, 1.0),
-    Intervention("concentrated", concentrate_rows, 0.5),
-    Intervention("concentrated", concentrate_rows, 1.0),
+    Intervention("as it is", flatten_rows, 0.0, "row norms"),
+    Intervention("flattened", flatten_rows, 0.5, "row norms"),
+    Intervention("flattened", flatten_rows, 1.0, "row norms"),
+    Intervention("concentrated", concentrate_rows, 0.5, "row norms"),
+    Intervention("concentrated", concentrate_rows, 1.0, "row norms"),
 )
 
 # Cheap, and neither alone: cross-entropy is the usual loss, DLR does not care how large a new head's logits are.
@@ -234,4 +236,5 @@ def _row(intervention: Intervention, rank: float, right: Tensor, survived: dict[
         clean_interval95=wilson(int(right.sum()), n),
         robust={key: count / n for key, count in counts.items()},
         robust_interval95={key: wilson(count, n) for key, count in counts.items()},
+        of=intervention.of,
     )
