@@ -1,4 +1,4 @@
-"""What six input directions explain of real attacks, and how that goes with compressibility. Writes docs/results/.
+"""What a few input directions explain of real attacks, and how that goes with compressibility. Writes docs/results.
 
     OMP_NUM_THREADS=1 python -m benchmarks.explained [--seeds COUNT]        (fewer seeds: a trial)
 
@@ -138,15 +138,22 @@ def trend(ranks: NDArray[np.float64], shares: NDArray[np.float64]) -> str:
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
-def report(rows: list[Row], ranks: dict[str, list[float]], shares: dict[tuple[float, str, int], dict[str, list[float]]], seconds: float) -> str:  # fmt: skip  # noqa: E501
+def report(
+    rows: list[Row],
+    ranks: dict[str, list[float]],
+    shares: dict[tuple[float, str, int], dict[str, list[float]]],
+    seconds: float,
+) -> str:
     """The tables in the documentation."""
     lines = []
     for epsilon, box, ms in CASES:
         case = [r for r in rows if (r.epsilon, r.box) == (epsilon, box)]
         room = "pixel box lifted" if box == "lifted" else "pixels in [0, 1]"
         lines += [f"### l_2 {epsilon:g}, {room}", ""]
-        lines.append("| net | effective rank | clean | attacked | " + " | ".join(f"m = {m}" for m in ms) + " | random 6 | m for 90 % |")  # fmt: skip  # noqa: E501
-        lines.append("|" + "---|" * (len(ms) + 6))
+        curve = len(ms) > 1
+        heads = [f"m = {m}" for m in ms] + ["random 6"] + ["m for 90 %"] * curve
+        lines.append("| net | effective rank | clean | attacked | " + " | ".join(heads) + " |")
+        lines.append("|" + "---|" * (len(heads) + 4))
         for name in dict.fromkeys(r.net for r in case):
             mine = {r.m: r for r in case if r.net == name}
             any_row, six = next(iter(mine.values())), mine[SIX]
@@ -155,8 +162,8 @@ def report(rows: list[Row], ranks: dict[str, list[float]], shares: dict[tuple[fl
             lines.append(
                 f"| {name} | {any_row.effective_rank:.1f} | {any_row.clean:.3f} | {any_row.attacked:.3f} | "
                 + " | ".join(cells)
-                + f" | {six.random_share:.3f} [{six.random_low:.2f}, {six.random_high:.2f}] | "
-                + (f"{reached} |" if len(ms) > 1 else "|")
+                + f" | {six.random_share:.3f} [{six.random_low:.2f}, {six.random_high:.2f}] |"
+                + f" {reached} |" * curve
             )
         lines.append("")
     lines += ["### Trend with compressibility", "", "| case | m | nets | n | Spearman |", "|---|---|---|---|---|"]

@@ -33,7 +33,7 @@ def shortest(norm, point, weight, rise):
             bounds=box,
             constraints=[plane],
             method="SLSQP",
-            options=options,
+            options={"ftol": 1e-14, "maxiter": 500},
         )
         return found.fun**0.5
     # |d_i| <= t_i, with one t for all in l_inf; the sum of the t is least.

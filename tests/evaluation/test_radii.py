@@ -92,16 +92,16 @@ def line():
 
 def test_the_smallest_of_all_attacks_is_kept_and_each_is_told_what_is_known():
     x, y = line()
-    far, near, useless = Adds("far", 0.45), Adds("near", 0.25), Adds("useless", -0.0005)
-    found = smallest_perturbations(Threshold(), x, y, "l2", (far, near, useless), batch_size=4, seed=0)
+    far, near, worse = Adds("far", 0.45), Adds("near", 0.25), Adds("worse", 0.47)
+    found = smallest_perturbations(Threshold(), x, y, "l2", (far, near, worse), batch_size=4, seed=0)
     inf = float("inf")
     expected = [inf, 0.45, 0.45, 0.25, 0.25, inf, inf, inf, inf, 0.0]
     # The boundary is at 0.5: 0.301 + 0.25 and 0.101 + 0.45 are past it. Sample 5 is already.
     assert found.radius.tolist() == pytest.approx(expected, abs=1e-9)
-    assert found.attacks == ("far", "near", "useless")
+    assert found.attacks == ("far", "near", "worse")
     assert far.calls == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]  # the misclassified one is nobody's business
     assert near.limits[0] == pytest.approx([inf, 0.45, 0.45, 0.45])
-    assert useless.limits[0] == pytest.approx([inf, 0.45, 0.45, 0.25])
+    assert worse.limits[0] == pytest.approx([inf, 0.45, 0.45, 0.25])
     broken = torch.isfinite(found.radius) & (found.radius > 0)
     assert torch.allclose((found.x_adv - x)[:, 0][broken], found.radius[broken])
     assert torch.equal(found.x_adv[~broken], x[~broken])

@@ -9,6 +9,7 @@ from brittle.attacks.apgd import APGD
 from brittle.attacks.cascade import Cascade
 from brittle.attacks.deepfool import DeepFool
 from brittle.attacks.fab import FAB
+from brittle.attacks.fab_targeted import TargetedFAB
 from brittle.attacks.fgsm import FGSM
 from brittle.attacks.minimal import MinimalAttack
 from brittle.attacks.pgd import PGD
@@ -31,7 +32,11 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
 }
 
 # Attacks that look for the smallest radius instead of filling a given one.
-MINIMAL_ATTACKS: dict[str, MinimalAttack] = {"deepfool": DeepFool(), "fab": FAB()}
+MINIMAL_ATTACKS: dict[str, MinimalAttack] = {
+    "deepfool": DeepFool(),
+    "fab": FAB(),
+    "fab-targeted": TargetedFAB(),
+}
 
 _QUICK: tuple[Attack, ...] = (PGD(steps=10, step_size=0.5), APGD(steps=20))
 _STANDARD: tuple[Attack, ...] = (PGD(steps=20), APGD(steps=50), APGD(steps=50, loss="dlr"))

@@ -60,7 +60,7 @@ DEPTHS: dict[str, Depth] = {
         steps=20,
         universal=500,
         ascent=SteepestAscent(steps=150, starts=(RandomStart(),)),
-        radius_attacks=(DeepFool(), FAB(steps=15, classes=2)),
+        radius_attacks=(DeepFool(), FAB(steps=15, classes=2), Ladder(APGD(20))),
         radius_samples=200,
         probe=0,
         queries=False,
