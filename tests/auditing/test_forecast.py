@@ -8,6 +8,7 @@ import pytest
 from torch import Tensor, nn
 
 from brittle.auditing import forecast
+from brittle.auditing.depth import DEPTHS
 from brittle.auditing.forecast import forecast_seconds
 from brittle.threats import ball
 from tests.auditing.made import linear_net, samples
@@ -40,6 +41,14 @@ def test_the_forecast_is_linear_in_samples_threats_and_the_first_attacks_cost(
     more = forecast_seconds(net, x, y, [threat], [Costly(10), Costly(10)], batch_size=10)
     assert seconds < more < 2 * seconds  # a later attack meets fewer samples
     assert max(seen) == 10
+    # later stages run once for each norm
+    later = forecast_seconds(net, x, y, [threat] * 3, [Costly(10)], batch_size=10, more=500.0)
+    assert later == pytest.approx(3 * seconds + 1.0 / 10 * 500)
+
+
+def test_later_stages_cost_less_without_directions_and_more_when_thorough() -> None:
+    none, some = (DEPTHS["standard"].gradients(k) for k in (0, 8))
+    assert 0 < none < some < DEPTHS["thorough"].gradients(8)
 
 
 def test_a_model_without_gradients_has_no_forecast() -> None:

@@ -86,10 +86,13 @@ def test_a_damaged_file_is_measured_again_and_replaced(
     assert counted == ["net", "net"]
 
 
-def test_a_partial_audit_is_not_kept(tmp_path: Path, counted: list[str]) -> None:
+def test_a_partial_audit_is_not_kept_but_its_parts_are_until_it_is_finished(tmp_path: Path, counted: list[str]) -> None:
     assert kept(tmp_path, time_limit=1e-6).partial
-    assert list(tmp_path.iterdir()) == []
+    assert not list(tmp_path.glob("*.json"))
+    assert len(list(tmp_path.glob("audit-*-parts"))) == 1
     assert not kept(tmp_path).partial
+    assert len(list(tmp_path.glob("*.json"))) == 1
+    assert not list(tmp_path.glob("audit-*-parts"))
     assert counted == ["net", "net"]
 
 

@@ -49,6 +49,19 @@ class Depth:
         """Fitting samples that the stages want, at most."""
         return max(self.fit, self.universal, self.probe)
 
+    def gradients(self, directions: int) -> float:
+        """Gradients that one norm costs, all samples together, for the forecast: confined attacks (the curve takes m =
+        1, 2, 4, ... directions, leading and three random sets), universal perturbation, radii, amplification; the
+        products behind the directions themselves count as two gradients each."""
+        curve = 2 + 4 * directions.bit_length() if directions else 0
+        confined = len(self.maps) * len(self.boxes) * curve * self.steps * self.score
+        found = 2 * _PRODUCTS * self.fit if directions else 0
+        universal = self.ascent.steps * self.ascent.minibatch * len(self.ascent.starts)
+        return found + confined + universal + _PER_RADIUS * self.radius_samples + self.steps * self.score
+
+
+# Products with E[J^T J] until directions have converged, and gradients behind one minimal radius: what runs showed.
+_PRODUCTS, _PER_RADIUS = 64, 150
 
 # Quick audits stop after the brackets.
 DEPTHS: dict[str, Depth] = {

@@ -19,9 +19,18 @@ _STANDING = 0.7
 
 
 def forecast_seconds(
-    model: nn.Module, x: Tensor, y: Tensor, threats: Sequence[Ball], attacks: Sequence[Attack], batch_size: int
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threats: Sequence[Ball],
+    attacks: Sequence[Attack],
+    batch_size: int,
+    more: float = 0.0,
 ) -> float:
-    """Expected seconds for all threats: gradients per sample times samples times one gradient's measured time."""
+    """Expected seconds for all threats: gradients per sample times samples times one gradient's measured time.
+
+    `more` counts the gradients of one norm's later stages, all samples together.
+    """
     part = slice(0, min(batch_size, len(x)))
     device = next(model.parameters()).device
     start = 0.0
@@ -35,4 +44,5 @@ def forecast_seconds(
         torch.cuda.synchronize()
     each = (perf_counter() - start) / (part.stop - part.start)
     gradients = attacks[0].cost + _STANDING * sum(a.cost for a in attacks[1:])
-    return each * len(threats) * (gradients * len(x) + GAP_STEPS * min(len(x), GAP_SAMPLES))
+    brackets = len(threats) * (gradients * len(x) + GAP_STEPS * min(len(x), GAP_SAMPLES))
+    return each * (brackets + more * len({threat.norm for threat in threats}))

@@ -86,7 +86,8 @@ def audit_one(
     if network.why:
         checks.append(Check("global constants", "warning", f"none for this network: {network.why}"))
     if progress is not None:
-        seconds = forecast_seconds(model, x, y, threats, attacks, options.batch_size)
+        more = DEPTHS[options.effort].gradients(options.directions) if options.effort in DEPTHS else 0.0
+        seconds = forecast_seconds(model, x, y, threats, attacks, options.batch_size, more)
         progress(f"forecast: about {seconds:.0f} s of attacks", 0, 0)
 
     layers = structure_rows(network, options.k_fraction, progress)
