@@ -17,7 +17,7 @@ def shared_gradient(model: nn.Module, x: Tensor, labels: Tensor, delta: Tensor, 
     """Sum over samples of the loss's derivative in delta, (*shape), one-sided at the walls of the pixel box.
 
     Where x_i + delta lies at or beyond a wall, the derivative of the clamp is zero: a pixel that has been pushed out
-    would never hear from sample i again, and on dark backgrounds most pixels get stuck. So there the
+    would never hear from sample i again, and on dark backgrounds many pixels get stuck. So there the
     derivative at the wall counts where it points into the box, and is zero only where it points out.
 
     Args:
