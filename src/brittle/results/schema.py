@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from brittle.files import write_text
+from brittle.results.attack import ATTACK_SCHEMA, AttackResult
 from brittle.results.audit import SCHEMA, Audit
 from brittle.results.serialise import json_schema
 from brittle.results.summary import SUMMARY_SCHEMA, Summary
+from brittle.results.training import TRAINING_SCHEMA, TrainingHistory
 
 FOLDER = Path(__file__).resolve().parents[1] / "schema"
 
@@ -22,6 +24,8 @@ POLICY = (
 # The file's name without its suffix, the schema's name inside documents, and the record.
 PUBLISHED: tuple[tuple[str, str, type], ...] = (
     ("audit-1", SCHEMA, Audit),
+    ("attack-1", ATTACK_SCHEMA, AttackResult),
+    ("training-1", TRAINING_SCHEMA, TrainingHistory),
     ("summary-1", SUMMARY_SCHEMA, Summary),
 )
 

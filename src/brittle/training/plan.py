@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 
 from brittle.errors import UsageError
 from brittle.training.objective import CrossEntropy
+from brittle.training.optimisers import optimiser_named
 from brittle.training.protocols import Objective
+from brittle.training.schedules import schedule_named
 
 
 @dataclass(frozen=True)
 class HeavyTails:
-    """Alpha-stable noise added to every gradient entry: `scale * S(alpha)`, alpha in (0, 2], 2 is Gaussian."""
+    """Alpha-stable noise added to every gradient entry: `scale * S(alpha)`, alpha in (0, 2], 2 is Gaussian.
+
+    Raises:
+        UsageError: alpha outside (0, 2], or a negative scale.
+    """
 
     alpha: float
     scale: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 2 or not 0 <= self.scale < float("inf"):
+            raise UsageError(
+                f"gradient noise needs alpha in (0, 2] and a scale >= 0, got {self.alpha!r} and {self.scale!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,10 @@ class Dynamics:
         label_noise: share of training labels replaced by another class, fixed for the run.
         gradient_noise: heavy-tailed noise on the gradients; None for none.
         patience: epochs without a better validation loss after which training stops; None: never.
-        clip: largest gradient norm; None: any.
+        clip: largest gradient norm (all parameters together, after the noise); None: any.
+
+    Raises:
+        UsageError: a number out of its range, or an unknown optimiser or schedule.
     """
 
     epochs: int
@@ -46,6 +62,28 @@ class Dynamics:
     gradient_noise: HeavyTails | None = None
     patience: int | None = None
     clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise UsageError(f"epochs and batch size must be at least 1, got {self.epochs} and {self.batch_size}")
+        if not 0 < self.learning_rate < float("inf") or not 0 <= self.weight_decay < float("inf"):
+            raise UsageError(
+                f"the learning rate must be > 0 and weight decay >= 0, got {self.learning_rate} and {self.weight_decay}"
+            )
+        optimiser_named(self.optimiser)
+        schedule_named(self.schedule)
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"momentum must lie in [0, 1), got {self.momentum!r}: 0.9 is usual")
+        if not 0 <= self.label_noise < 1:
+            raise UsageError(f"label noise is a share of the labels in [0, 1), got {self.label_noise!r}")
+        if self.patience is not None and self.patience < 1:
+            raise UsageError(
+                f"patience must be at least 1 epoch, got {self.patience!r}: leave it out to train to the end"
+            )
+        if self.clip is not None and not (isfinite(self.clip) and self.clip > 0):
+            raise UsageError(
+                f"the largest gradient norm must be a positive number, got {self.clip!r}: leave it out for any"
+            )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from brittle.data.split import Split
+from brittle.results.training import Tracked
+
 
 class Stateful(Protocol):
     """Something that a checkpoint must remember to go on exactly."""
@@ -19,7 +22,7 @@ class Stateful(Protocol):
         """Everything the next call depends on; empty for most."""
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` gave: copies of the tensors, on the CPU."""
 
 
 class Loss(Stateful, Protocol):
@@ -77,3 +80,14 @@ class Proximal(Protocol):
 
     def prox(self, weight: Tensor, step: float) -> Tensor:
         """`argmin_V step * penalty(V) + ||V - weight||_F^2 / 2`, (h, d) -> (h, d)."""
+
+
+class Watch(Protocol):
+    """Looks at a model between epochs: a frozen value whose printed form tells it from others."""
+
+    @property
+    def every(self) -> int:
+        """Look after each so many epochs, before the first and after the last."""
+
+    def __call__(self, model: nn.Module, validation: Split, *, seed: int) -> Tracked:
+        """What it sees. The model is in eval mode, its parameters held still, and is left as it was."""
