@@ -45,7 +45,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "other shape": (("zoo:mlp", "--weights", "other-shape.pt"), "change the architecture's options to fit the file"),
     "NaN weights": (("zoo:mlp?widths=4", "--weights", "nan.pt"), "NaN or infinity in 1 of 256 entries: the training"),
     "zoo option": (("zoo:mlp?hight=3",), "mlp has no option 'hight': expected one of width, "),
-    "zoo name": (("zoo:vit",), "unknown architecture 'vit' .*: expected one of mlp, cnn"),
+    "zoo name": (("zoo:vgg",), "unknown architecture 'vgg' .*: expected one of mlp, cnn"),
     "foreign module": (("python:nosuch:make",), "no module named 'nosuch': run from the folder that holds it"),
     "model of other data": (("colour.safetensors",), "shape 3x8x8, the data have 1x8x8: use the data that the model"),
     "weights without a model": ((GOOD, "--weights", "other-shape.pt"), "give one for each architecture"),

@@ -163,7 +163,7 @@ def test_show_shape() -> None:
 
 
 def test_known_options_are_the_keywords() -> None:
-    assert known_options(ZOO["mlp"]) == ("width", "depth", "widths", "ranks", "activation", "bias")
+    assert known_options(ZOO["mlp"]) == ("width", "depth", "widths", "ranks", "activation", "bias", "dropout")
 
 
 def test_one_value_or_one_each() -> None:

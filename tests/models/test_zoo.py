@@ -17,6 +17,7 @@ from brittle.models.layers import LowRankConv2d, LowRankLinear
 from brittle.models.mlp import mlp
 from brittle.models.resnet import resnet
 from brittle.models.resnet_b import resnet_b
+from brittle.models.vit import vit
 from brittle.models.zoo import ZOO
 
 
@@ -104,6 +105,38 @@ def test_cnn_ranks_run_over_convolutions_then_dense_layers() -> None:
     assert _kinds(model, LowRankLinear) == ["fc1"]
     assert model(torch.rand(2, 3, 16, 16)).shape == (2, 5)
     assert _kinds(cnn((3, 16, 16), 5, channels=(4, 8), fc=(20,), ranks=4), LowRankConv2d) == ["conv2"]
+
+
+DROPPED: list[tuple[Callable[..., nn.Module], dict[str, object], list[str]]] = [
+    # Inputs of each dense layer but the pixels
+    (mlp, {"widths": (40, 30)}, ["drop1", "drop2"]),
+    (cnn, {"channels": 4, "fc": (40,)}, ["drop1", "drop2"]),
+    (cnn, {"channels": 4, "fc": None}, ["drop1"]),
+]
+
+
+@pytest.mark.parametrize(("function", "options", "places"), DROPPED)
+def test_dropout(function: Callable[..., nn.Module], options: dict[str, object], places: list[str]) -> None:
+    shape = (1, 8, 8)
+    plain, drop = function(shape, 3, **options), function(shape, 3, **options, dropout=0.25)
+    assert _kinds(plain, nn.Dropout) == []
+    assert _kinds(drop, nn.Dropout) == places
+    assert list(plain.state_dict()) == list(drop.state_dict())
+    drop.load_state_dict(plain.state_dict())
+    x = torch.rand(4, *shape)
+    assert torch.equal(drop.eval()(x), plain.eval()(x))
+    met: list[str] = []
+    for name, module in drop.train().named_children():
+        before = x
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            x = module(x)
+        if name in places:
+            met.append(name)
+            kept = x != 0
+            torch.testing.assert_close(x[kept], before[kept] / 0.75)
+            assert 0 < float(((before != 0) & ~kept).sum() / (before != 0).sum()) < 0.5
+    assert met == places
 
 
 def test_pad_shortcut_subsamples_and_pads() -> None:
@@ -206,6 +239,7 @@ SMALL = {
     "cnn": {"channels": (4, 4), "pool": (2, 0), "fc": (6,), "batch_norm": True, "ranks": (0, 2, 0)},
     "resnet": {"depth": 8, "width": 2},
     "resnet_b": {"stem": 3, "channels": (4,), "fc": (5,)},
+    "vit": {"dim": 6, "depth": 1, "heads": 2, "pooling": "class", "dropout": 0.1, "ranks": 4},
 }
 
 
@@ -232,6 +266,9 @@ BAD: list[tuple[Callable[..., nn.Module], tuple[int, ...], dict[str, object], st
     (mlp, (4,), {"widths": (3, -1)}, "option widths must be at least 1, got -1"),
     (mlp, (4,), {"depth": -1}, "option depth must be between 0 and"),
     (mlp, (4,), {"depth": 10**9}, "option depth must be between 0 and"),
+    (mlp, (4,), {"dropout": 1.0}, r"option dropout is a share in \[0, 1\), got 1: 0 for none"),
+    (mlp, (4,), {"dropout": float("nan")}, r"option dropout is a share in \[0, 1\), got nan"),
+    (cnn, (1, 8, 8), {"dropout": -0.1}, r"option dropout is a share in \[0, 1\), got -0.1"),
     (mlp, (4,), {"activation": "cube"}, "unknown activation 'cube': expected one of relu"),
     (mlp, (4,), {"widths": (8,), "ranks": (5,)}, "option ranks must be between 0 and 4, got 5"),
     (
@@ -260,6 +297,10 @@ BAD: list[tuple[Callable[..., nn.Module], tuple[int, ...], dict[str, object], st
     (resnet, (3, 8, 8), {"inner": (1, 2)}, "option inner has 2 values for 9 layers"),
     (resnet, (3, 8, 8), {"inner": 0}, "option inner must be at least 1"),
     (resnet, (64,), {}, "a residual network takes images"),
+    (resnet, (1, 8, 8), {"depth": 8, "ranks": (10, *[0] * 6)}, "option ranks must be between 0 and 9, got 10"),
+    (cnn, (1, 8, 8), {"ranks": (0, 33, 0)}, "option ranks must be between 0 and 32, got 33"),
+    (cnn, (1, 8, 8), {"ranks": -1}, "option ranks must be at least 1, got -1"),
+    (vit, (64,), {}, "vit takes images"),
     (resnet_b, (3, 8, 8), {"stem": 0}, "option stem must be at least 1"),
     (resnet_b, (3, 8, 8), {"stem_stride": 0}, "option stem_stride must be at least 1"),
     (resnet_b, (3, 8, 8), {"channels": 0}, "option channels must be at least 1"),

@@ -11,7 +11,7 @@ from torch import nn
 from brittle.errors import ModelError
 from brittle.models.activations import activation as new_activation
 from brittle.models.layers import conv2d, linear
-from brittle.models.options import PerLayer, at_least, per_layer, rank_plan
+from brittle.models.options import PerLayer, at_least, fraction, per_layer, rank_plan
 
 
 def cnn(
@@ -28,6 +28,7 @@ def cnn(
     activation: str = "relu",
     batch_norm: bool = False,
     bias: bool = True,
+    dropout: float = 0.0,
 ) -> nn.Sequential:
     """Layers "conv1", ... (with "bn1", "act1", "pool1", ...), "flatten", dense layers "fc1", ..., and a linear "head".
 
@@ -44,6 +45,7 @@ def cnn(
         activation: a name in `ACTIVATIONS`.
         batch_norm: batch norm between each convolution and its activation; these convolutions then have no bias.
         bias: whether the layers have biases.
+        dropout: share of each dense layer's inputs set to zero in training; the weights keep their names.
 
     Raises:
         ModelError: a value out of range, or an image that a layer shrinks to nothing.
@@ -52,6 +54,7 @@ def cnn(
         raise ModelError(
             f"cnn takes images (channels, height, width), got an input of shape {input_shape}; use zoo:mlp"
         )
+    fraction("dropout", dropout)
     filters = (channels,) if isinstance(channels, int) else channels
     dense = () if fc is None else (fc,) if isinstance(fc, int) else fc
     if not filters:
@@ -98,8 +101,12 @@ def cnn(
             modules[f"pool{i + 1}"] = nn.MaxPool2d(pools[i])
     modules["flatten"] = nn.Flatten()
     for i in range(len(dense)):
+        if dropout:
+            modules[f"drop{i + 1}"] = nn.Dropout(dropout)
         modules[f"fc{i + 1}"] = linear(*shapes[i], rank=plan[depth + i], bias=bias)
         modules[f"act{depth + i + 1}"] = new_activation(activation)
+    if dropout:
+        modules[f"drop{len(dense) + 1}"] = nn.Dropout(dropout)
     modules["head"] = linear(*shapes[-1], rank=plan[-1], bias=bias)
     return nn.Sequential(modules)
 

@@ -68,6 +68,16 @@ def at_least(option: str, minimum: int, values: Sequence[int], maximum: int | No
             raise ModelError(f"option {option} must be {limits}, got {value}")
 
 
+def fraction(option: str, value: float) -> None:
+    """Refuse a share outside [0, 1).
+
+    Raises:
+        ModelError: the message names the option and the value.
+    """
+    if not 0 <= value < 1:
+        raise ModelError(f"option {option} is a share in [0, 1), got {value:g}: 0 for none")
+
+
 def rank_plan(ranks: PerLayer | None, full: Sequence[int]) -> tuple[int, ...]:
     """The rank of every layer, 0 for a dense one; `full` holds the layers' full ranks, the head last.
 
