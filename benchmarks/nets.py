@@ -107,3 +107,8 @@ NETS: dict[str, Subject] = {
         {"linf": 0.5 / 255, "l2": 0.1},
     ),
 }
+
+
+def fashion_cnn_recipe() -> Recipe:
+    """The net of the training benchmarks: a convolutional net for Fashion-MNIST with 335 k parameters."""
+    return Recipe("cnn", (1, 28, 28), 10, {"channels": (32, 64), "fc": (96,)})

@@ -111,8 +111,8 @@ def test_misclassified_samples_are_left_alone_and_others_in_the_batch_change_not
 def test_bad_settings_and_samples_are_refused():
     for settings, message in (
         ({"steps": 0}, "needs steps >= 1 and restarts >= 1, got steps=0"),
-        ({"rounds": 0}, "a cascade needs rounds >= 1, got 0: 10 is usual"),
-        ({"patience": 0.0}, "patience is a positive number, got 0.0: try 1.5"),
+        ({"rounds": 0}, "a cascade needs rounds >= 1, got 0: 20 is usual"),
+        ({"patience": 0.0}, "patience is a positive number, got 0.0: try 2"),
         ({"patience": float("nan")}, "got nan"),
     ):
         with pytest.raises(UsageError, match=message):

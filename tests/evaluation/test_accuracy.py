@@ -250,7 +250,7 @@ def test_batches_shrink_to_what_fits_before_the_deadline(monkeypatch):
     )
     assert [len(call) for call in quick.calls] == [4, 4, 2]
     assert [len(call) for call in slow.calls] == [4, 2, 1]  # 13 seconds are left, then 5, then 1
-    assert ("slow: forecast 20 s, over the limit", 0, 0) in told
+    assert ("slow: forecast up to 20 s, over the limit", 0, 0) in told
     assert [step.attack for step in result.steps] == ["quick", "slow (stopped)"]
     assert not result.complete
 

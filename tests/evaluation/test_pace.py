@@ -33,6 +33,18 @@ def test_the_forecast_is_the_mean_over_samples_and_gradients(clock):
     assert not measured.too_slow(30, 29)
 
 
+def test_the_first_batch_of_an_attack_is_forecast_from_those_before_and_the_rest_from_its_own(clock):
+    measured = Pace(1100.0)
+    measured.next_attack()
+    with measured.timing(10, 4):
+        clock[0] += 8.0
+    measured.next_attack()
+    assert measured.seconds(100, 3) == pytest.approx(0.2 * 300)
+    with measured.timing(100, 2):  # it gives up early
+        clock[0] += 4.0
+    assert measured.seconds(100, 3) == pytest.approx(0.02 * 300)
+
+
 def test_batches_shrink_to_what_fits_and_stop_at_the_deadline(clock):
     measured = Pace(1100.0)
     assert measured.batch(50, 64) == 64  # nothing is known yet

@@ -39,16 +39,16 @@ class Cascade:
         UsageError: steps or rounds below one, or a patience that is not a positive number.
     """
 
-    steps: int = 30
-    rounds: int = 10
-    patience: float = 1.5
+    steps: int = 50
+    rounds: int = 20
+    patience: float = 2.0
 
     def __post_init__(self) -> None:
         check_counts(self.steps, 1)
         if self.rounds < 1:
-            raise UsageError(f"a cascade needs rounds >= 1, got {self.rounds}: 10 is usual")
+            raise UsageError(f"a cascade needs rounds >= 1, got {self.rounds}: 20 is usual")
         if not 0 < self.patience < float("inf"):
-            raise UsageError(f"a cascade's patience is a positive number, got {self.patience!r}: try 1.5")
+            raise UsageError(f"a cascade's patience is a positive number, got {self.patience!r}: try 2")
 
     @property
     def name(self) -> str:
@@ -76,7 +76,7 @@ class Cascade:
                 if len(rows) == 0:
                     break
                 where = indices.to(rows.device)[rows]
-                start = random_start(x[rows], room, where, seed, f"{self.name}/{number}")
+                start = random_start(x[rows], room, where, seed, f"cascade/{number}")
                 centre, label = x[rows], y[rows]
                 if number == 0:
                     ascend(model, centre, label, label, start, rows, room, margin, self.steps, keeper, stride)

@@ -18,6 +18,7 @@ from brittle.cli.audit import audit
 from brittle.cli.demo import demo
 from brittle.cli.exits import BAD_INPUT, DONE, INTERNAL, INTERRUPTED
 from brittle.cli.report import report
+from brittle.cli.train import train
 from brittle.cli.typed import spread_numbers
 from brittle.errors import BrittleError, SoundnessError, UsageError
 from brittle.files import write_text
@@ -34,6 +35,7 @@ app.command()(demo)
 app.command()(audit)
 app.command()(attack)
 app.command()(report)
+app.command()(train)
 
 
 @app.callback(invoke_without_command=True)

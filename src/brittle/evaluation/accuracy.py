@@ -94,8 +94,11 @@ def attack_survivors(
             if standing.attack != number:
                 standing.line_up(number)
             total = len(standing.queue)
+            pace.next_attack()
             if progress is not None and pace.too_slow(attack.cost, total):
-                progress(f"{attack.name}: forecast {pace.seconds(attack.cost, total):.0f} s, over the limit", 0, 0)
+                progress(
+                    f"{attack.name}: forecast up to {pace.seconds(attack.cost, total):.0f} s, over the limit", 0, 0
+                )
             while standing.done < total:
                 size = pace.batch(attack.cost, batch_size)
                 if size == 0:

@@ -8,9 +8,10 @@ from time import monotonic
 
 
 class Pace:
-    """Seconds for one sample and one gradient of an attack's `cost`, the mean of all batches so far.
+    """Seconds for one sample and one gradient of an attack's `cost`: the mean of the attack's own batches so far.
 
-    Attacks leave misclassified samples alone, so they cost less than `cost` says; the mean has that in it.
+    Attacks leave misclassified samples alone and may give others up, so they cost less than `cost` says, some far less;
+    the mean has that in it. An attack's first batch is forecast from the batches of the attacks before it.
 
     Args:
         deadline: a reading of `time.monotonic()`; None for none.
@@ -20,12 +21,19 @@ class Pace:
         self.deadline = deadline
         self._seconds = 0.0
         self._gradients = 0
+        self._fresh = False
+
+    def next_attack(self) -> None:
+        """Another attack begins: its own batches count as soon as there is one."""
+        self._fresh = True
 
     @contextmanager
     def timing(self, cost: int, samples: int) -> Iterator[None]:
         """Measure an attack of that cost on that many samples."""
         started = monotonic()
         yield
+        if self._fresh:
+            self._seconds, self._gradients, self._fresh = 0.0, 0, False
         self._seconds += monotonic() - started
         self._gradients += cost * samples
 

@@ -121,7 +121,8 @@ class Probe:
     """The causal probe: one change of the weights at a fixed Frobenius norm, and what it did.
 
     `change` is "as it is", "flattened" or "concentrated", `of` says what: "singular values" or "row norms" of the
-    hidden layers; the head is always fitted again; `stable_rank` is the mean over the changed layers. Accuracies are fractions of n, with Wilson intervals.
+    hidden layers; the head is always fitted again; `stable_rank` is the mean over the changed layers. Accuracies are
+    fractions of n, with Wilson intervals.
     """
 
     change: str
