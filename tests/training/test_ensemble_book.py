@@ -32,6 +32,7 @@ def test_a_tie_keeps_the_earlier_epoch_and_more_accuracy_beats_less_loss() -> No
     members = runs()
     assert close(members, [(0.5, -1.0), (0.5, -1.0)]) == [True, True]
     assert close(members, [(0.5, -1.0), (0.5, -0.75)]) == [False, True]
+    assert [run.at.best_epoch for run in members] == [1, 2]
     assert close(members, [(0.75, -2.0), (0.25, -0.5)]) == [True, False]
     assert [run.at.best_epoch for run in members] == [3, 2]
     assert [run.at.best for run in members] == [(0.75, -2.0), (0.5, -0.75)]

@@ -38,7 +38,7 @@ def close_epoch(
         at.epoch += 1
         at.seen += sum(sizes)
         better.append(score > at.best)
-        if score > at.best:
+        if better[-1]:
             at.best, at.best_epoch = score, at.epoch
         at.waited = 0 if -score[1] < at.lowest else at.waited + 1
         at.lowest = min(at.lowest, -score[1])
