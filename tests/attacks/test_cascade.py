@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from brittle.attacks import cascade as module
 from brittle.attacks.cascade import Cascade
 from brittle.attacks.reach import Reach
 from brittle.errors import DataError, UsageError
@@ -96,6 +97,34 @@ def test_the_cost_bounds_the_gradients_of_every_sample():
     attack(cascade, model, x, model(x).argmax(1), ball("linf", 1e-4))
     assert cascade.cost == 21
     assert model.seen == 2 + cascade.cost + cascade.rounds + wide(cascade.rounds)  # each ascent evaluates its start
+
+
+def valley(x):
+    """Uphill is the way out of the ball on the wrong side, but for a small part at the right one (radius 0.1)."""
+    t = (x[:, 0] - 0.5) / 0.1
+    return torch.stack([0 * t, torch.where(t < 0.9, -1 - 0.1 * t, -1.09 + 20 * (t - 0.9)), -9 + 0 * t], dim=1)
+
+
+def test_wider_balls_show_maxima_that_starts_in_the_ball_miss(monkeypatch):
+    x, y = torch.full((40, 4), 0.5, dtype=torch.float64), torch.zeros(40, dtype=torch.int64)
+
+    def left() -> int:
+        answer = attack(Cascade(9, 4, patience=1e6), Scores(valley), x, y, ball("linf", 0.1))
+        return int((valley(answer).argmax(1) == 0).sum())
+
+    assert left() < 22  # a start in the wider balls is on the right side once in three
+    monkeypatch.setattr(module, "_WIDTHS", (1.0,))
+    assert left() > 28  # in the ball once in twenty
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_what_is_only_wrong_outside_the_threat_stands(norm):
+    x, y, threat = torch.full((20, 4), 0.5, dtype=torch.float64), torch.zeros(20, dtype=torch.int64), ball(norm, 0.1)
+    model = Scores(lambda x: torch.stack([0 * x[:, 0], (x[:, 0] - 0.5) / 0.1 - 1.05], dim=1))  # wrong from 0.105 on
+    answer = attack(Cascade(20, 6), model, x, y, threat)
+    assert (model(answer).argmax(1) == 0).all()
+    assert float(threat.length(answer - x).max()) <= 0.1
+    assert float(model(answer)[:, 1].min()) > -0.06  # the answers are at the boundary of the threat
 
 
 def test_misclassified_samples_are_left_alone_and_others_in_the_batch_change_nothing():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from brittle.attacks.apgd import STRIDES
-from brittle.attacks.ascent import ascend
+from brittle.attacks.ascent import Stride, ascend
 from brittle.attacks.gradient import evaluate
 from brittle.attacks.keep import Highest
 from brittle.attacks.losses import Loss, margin
@@ -77,6 +77,7 @@ class Cascade:
         Raises what `PGD` raises.
         """
         check_samples(x, y, indices)
+        stride = STRIDES[threat.norm]
         rooms = tuple(search_room(ball(threat.norm, width * threat.epsilon), x) for width in _WIDTHS)
         with frozen(model):
             logits, _ = evaluate(model, x, y, margin)
@@ -89,38 +90,35 @@ class Cascade:
                 where = indices.to(rows.device)[rows]
                 wide = rooms[number % len(rooms)]
                 start = random_start(x[rows], wide, where, seed, f"cascade/{number}")
-                if number == 0:
-                    self._round(
-                        model, x[rows], y[rows], y[rows], start, rows, threat.norm, rooms[0], wide, margin, keeper
-                    )
-                    continue
-                keeper.try_class(rows, goal[rows])
-                pair = torch.stack([y[rows], goal[rows]], dim=1)
-                self._round(model, x[rows], y[rows], pair, start, rows, threat.norm, rooms[0], wide, _lead, keeper)
+                aim: Tensor = y[rows]
+                loss: Loss = margin
+                if number > 0:
+                    keeper.try_class(rows, goal[rows])
+                    aim, loss = torch.stack([y[rows], goal[rows]], dim=1), _lead
+                steps = self.steps
+                if wide is not rooms[0]:
+                    steps -= self.steps // _WIDE_SHARE
+                    far = _best(model, x[rows], y[rows], aim, start, wide, loss, self.steps - steps, stride)
+                    start = rooms[0].project(x[rows], far)
+                ascend(model, x[rows], y[rows], aim, start, rows, rooms[0], loss, steps, keeper, stride)
         return keeper.x
 
-    def _round(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        goal: Tensor,
-        start: Tensor,
-        rows: Tensor,
-        norm: str,
-        room: Room,
-        wide: Room,
-        loss: Loss,
-        keeper: Reach,
-    ) -> None:
-        """One ascent of the samples x (r, *shape) from `start`, which lies in `wide`; ends in `room`."""
-        stride, steps = STRIDES[norm], self.steps
-        if wide is not room:
-            outside = Highest(start)  # its points do not count: they may lie outside the threat
-            far = self.steps // _WIDE_SHARE
-            ascend(model, x, y, goal, start, torch.arange(len(x), device=x.device), wide, loss, far, outside, stride)
-            start, steps = room.project(x, outside.x), self.steps - far
-        ascend(model, x, y, goal, start, rows, room, loss, steps, keeper, stride)
+
+def _best(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    goal: Tensor,
+    start: Tensor,
+    wide: Room,
+    loss: Loss,
+    steps: int,
+    stride: type[Stride],
+) -> Tensor:
+    """The points (r, *shape) of largest loss of an ascent in `wide`: they may leave the threat, so none counts."""
+    keeper = Highest(start)
+    ascend(model, x, y, goal, start, torch.arange(len(x), device=x.device), wide, loss, steps, keeper, stride)
+    return keeper.x
 
 
 def _lead(logits: Tensor, pair: Tensor) -> Tensor:

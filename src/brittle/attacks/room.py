@@ -32,7 +32,7 @@ def check_samples(x: Tensor, y: Tensor, indices: Tensor) -> None:
         raise DataError(
             f"expected {len(x)} int64 indices, one per sample, got {indices.dtype} of shape {tuple(indices.shape)}"
         )
-    low, high = float(x.min()), float(x.max())
+    low, high = float(x.detach().min()), float(x.detach().max())
     if not (low >= 0.0 and high <= 1.0):  # False for NaN too
         raise DataError(f"expected pixels in [0, 1], got [{low:g}, {high:g}]: put normalisation inside the model")
 
