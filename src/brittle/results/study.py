@@ -1,0 +1,97 @@
+"""Records of a study: `study.json` (schema "brittle.study/1"). Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+STUDY_SCHEMA: Final = "brittle.study/1"
+Outcome = Literal["supported", "not supported", "contradicted", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A finished trial: `key` hashes configuration and code version; `measures` are flat numbers by dotted name.
+
+    Accuracies are fractions ("robust.linf@0.05"); `right` are per-sample masks kept elsewhere, never in this record.
+    """
+
+    key: str
+    config: dict[str, Any]
+    measures: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One measured effect: `points` in the outcome's unit, with its 95 % interval over seeds, and what it compares."""
+
+    name: str
+    value: float
+    interval95: tuple[float, float]
+    unit: str
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A monotone trend of an outcome over strengths, seeds as blocks: `p` two-sided, `rho` with its interval."""
+
+    cell: str
+    predictor: str
+    outcome: str
+    levels: int
+    seeds: int
+    statistic: float
+    p: float
+    rho: float
+    rho_interval95: tuple[float, float]
+    pearson: float
+    pearson_interval95: tuple[float, float]
+    effect: Effect
+
+
+@dataclass(frozen=True)
+class CellVerdict:
+    """The claim in one cell (source x task x scale): its trends and what they say there, before any correction."""
+
+    cell: str
+    trends: tuple[Trend, ...]
+    outcome: Outcome
+    words: str
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """A claim's verdict: `p` of the whole claim, `p_holm` after Holm's correction over all claims of the study."""
+
+    claim: str
+    title: str
+    question: str
+    criterion: str
+    sources: tuple[str, ...]
+    controls: tuple[str, ...]
+    cells: tuple[CellVerdict, ...]
+    p: float
+    p_holm: float
+    outcome: Outcome
+    words: str
+    would_change: str
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study that was run, as far as it went: `missing` and `failed` count trials without an answer."""
+
+    schema: Literal["brittle.study/1"]
+    brittle: str
+    name: str
+    preset: str
+    question: str
+    trials: tuple[TrialRow, ...]
+    claims: tuple[ClaimVerdict, ...]
+    missing: int
+    failed: int
+    alpha: float
+    command: str | None
+    seconds: float
