@@ -15,7 +15,7 @@ from brittle.models.file import save
 from brittle.models.load import FRONT_DOORS, load_model
 from brittle.models.messages import first_line
 from brittle.models.pixels import Pixels
-from brittle.models.recipe import Recipe, build
+from brittle.models.recipe import Recipe, build, recipe_of
 
 SPEC = "zoo:mlp?width=5&input=1x4x4&classes=3"
 
@@ -199,6 +199,8 @@ def test_hubs(hub: str, tmp_path: Path) -> None:
         f"normalised inside the model: mean {mean}, std {std}",
         "no --weights: random weights from seed 4",
     )
+    assert loaded.recipe == Recipe(f"{hub}:tiny", (3, 2, 2), 7, mean=mean, std=std)
+    assert recipe_of(loaded.module) == loaded.recipe
     assert load_model(f"{hub}:tiny").module.model[1].out_features == 1000
     weight = loaded.module.model[1].weight
     torch.rand(1)  # the seed decides, not the global generator
@@ -223,8 +225,7 @@ def test_an_installed_hub_that_fails_to_import(monkeypatch: pytest.MonkeyPatch) 
     def fail(name: str) -> SimpleNamespace:
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("brittle.models.torchvision_models.import_module", fail)
-    monkeypatch.setattr("brittle.models.timm_models.import_module", fail)
+    monkeypatch.setattr("brittle.models.foreign.import_module", fail)
     for hub in NORMS:
         with pytest.raises(ModelError, match=r"torchvision::nms does not exist.*pip install 'brittle\[vision\]'"):
             load_model(f"{hub}:tiny")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from brittle.errors import ModelError
-from brittle.models.layers import LowRankConv2d, LowRankLinear, conv2d, linear
+from brittle.models.layers import LowRankConv2d, LowRankConv2dIn, LowRankLinear, conv2d, linear
 
 
 def _seeded(seed: int) -> torch.Generator:
@@ -99,6 +99,28 @@ def test_conv_full_rank_counts_the_kernel() -> None:
     LowRankConv2d(1, 100, (2, 3), 6)
     with pytest.raises(ModelError, match="between 1 and 6"):
         LowRankConv2d(1, 100, (2, 3), 7)
+
+
+@pytest.mark.parametrize("options", CONVS, ids=str)
+def test_conv_after_pixels_is_the_convolution_of_the_product(options: dict[str, object]) -> None:
+    low = LowRankConv2dIn(3, 5, rank=2, **options).double()  # type: ignore[arg-type]
+    dense = nn.Conv2d(3, 5, **options).double()
+    with torch.no_grad():
+        dense.weight.copy_(torch.einsum("hrab,rc->hcab", low.second.weight, low.first.weight[:, :, 0, 0]))
+        if dense.bias is not None:
+            dense.bias.copy_(low.second.bias)
+    x = torch.rand(2, 3, 9, 8, dtype=torch.float64, generator=_seeded(2))
+    torch.testing.assert_close(low(x), dense(x), rtol=1e-9, atol=1e-12)
+    assert low.first.bias is None
+    assert (low.second.bias is None) == (options.get("bias") is False)
+
+
+def test_conv_after_pixels_full_rank_counts_the_filters() -> None:
+    LowRankConv2dIn(100, 1, (2, 3), 6)
+    with pytest.raises(ModelError, match="between 1 and 6, the layer's full rank, got 7"):
+        LowRankConv2dIn(100, 1, (2, 3), 7)
+    with pytest.raises(ModelError, match="between 1 and 4"):
+        LowRankConv2dIn(4, 9, 3, 0)
 
 
 def test_grouped_convolutions_are_refused() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from brittle.errors import ModelError
-from brittle.models.file import load, save
+from brittle.models.file import load, read_marks, save
 from brittle.models.recipe import Recipe, build, recipe_of
 
 RECIPES = [
@@ -164,3 +164,40 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
         place.write_bytes(broken)
         with pytest.raises(ModelError, match="is not a safetensors file"):
             load(place)
+
+
+def test_marks_are_kept_beside_the_weights(tmp_path: Path) -> None:
+    place = tmp_path / "net.safetensors"
+    model = _small()
+    save(model, place, marks={"brittle.gate": "exceeded", "method": "l2, 1/8 \u2113"})
+    assert read_marks(place) == {"brittle.gate": "exceeded", "method": "l2, 1/8 \u2113"}
+    again = load(place)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+    save(again, place)
+    assert read_marks(place) == {}
+
+
+def test_marks_are_read_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "net.safetensors"
+    save(_small(), place, marks={"a": "b"})
+    content = bytearray(place.read_bytes())
+    content[-4:] = b"\xff\xff\xff\xff"  # NaN in the last weight: reading it would be refused
+    place.write_bytes(content)
+    assert read_marks(place) == {"a": "b"}
+    with pytest.raises(ModelError, match="NaN"):
+        load(place)
+
+
+@pytest.mark.parametrize("marks", ["{", "[1]", '{"a": 1}', "null"])
+def test_marks_that_are_no_words(tmp_path: Path, marks: str) -> None:
+    save_file({"w": torch.zeros(1)}, tmp_path / "net.safetensors", metadata={"brittle.marks": marks})
+    with pytest.raises(ModelError, match="has marks that cannot be read, expected words by name"):
+        read_marks(tmp_path / "net.safetensors")
+
+
+def test_marks_of_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        read_marks(tmp_path / "absent.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no")
+    with pytest.raises(ModelError, match="is not a safetensors file"):
+        read_marks(tmp_path / "broken.safetensors")

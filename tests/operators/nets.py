@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from brittle.models.layers import LowRankConv2d, LowRankLinear
+from brittle.models.layers import LowRankConv2d, LowRankConv2dIn, LowRankLinear
 from brittle.models.pixels import Pixels
 from brittle.models.recipe import Recipe, build
 from brittle.operators import handlers, reader
@@ -130,9 +130,9 @@ def padded(mode: str, **options: object) -> Made:
     return make, (2, 6, 7)
 
 
-def low_rank_images(mode: str = "zeros") -> Made:
+def low_rank_images(mode: str = "zeros", pair: Callable[..., nn.Module] = LowRankConv2d) -> Made:
     def make() -> nn.Module:
-        conv = LowRankConv2d(2, 4, 3, 2, padding=1, padding_mode=mode)  # type: ignore[arg-type]
+        conv = pair(2, 4, 3, 2, padding=1, padding_mode=mode)
         layers = [conv, nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), LowRankLinear(4 * 42, 6, 2)]
         return settled(nn.Sequential(*layers, nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)))
 
@@ -172,6 +172,8 @@ NETS: dict[str, Made] = {
     "pixels": (normalised, (3, 6, 6)),
     "low-rank": low_rank_images(),
     "low-rank, reflect": low_rank_images("reflect"),
+    "low-rank, 1 x 1 first": low_rank_images(pair=LowRankConv2dIn),
+    "low-rank, 1 x 1 first, reflect": low_rank_images("reflect", LowRankConv2dIn),
     "one-dimensional": (one_dimensional, (2, 9)),
     "tokens": (tokens, (3, 5)),
     "residual": (lambda: settled(Residual()), (2, 6, 6)),

@@ -72,6 +72,18 @@ def test_low_rank_convolution_has_the_structure_matrix_of_one_kernel() -> None:
     torch.testing.assert_close(dense(pair.product), dense_of(pair), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["plain", "grouped", "reflect", "one-dimensional"])
+def test_a_convolution_after_one_that_meets_each_pixel_alone_is_one_kernel(name: str) -> None:
+    outer = CONVOLUTIONS[name]
+    channels = outer.in_shape[0]
+    windows = [1] * (len(outer.in_shape) - 1)
+    inner = ConvView(normal(channels, 7, *windows, seed=1), (7, *outer.in_shape[1:]))
+    pair = FactorisedView(outer, inner)
+    assert pair.rank == channels
+    assert pair.product.weight.shape == (len(outer.weight), 7, *outer.weight.shape[2:])
+    torch.testing.assert_close(dense(pair.product), dense_of(pair), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("outer", "inner", "message"),
     [
@@ -83,13 +95,18 @@ def test_low_rank_convolution_has_the_structure_matrix_of_one_kernel() -> None:
         ),
         (
             ConvView(torch.ones(2, 3, 3, 3), (3, 4, 4)),
-            ConvView(torch.ones(3, 1, 1, 1), (1, 4, 4)),
-            "expected a second convolution with 1 x 1 windows and no padding",
+            ConvView(torch.ones(3, 1, 2, 2), (1, 5, 5)),
+            "expected a convolution with 1 x 1 windows and no padding",
         ),
         (
             ConvView(torch.ones(2, 3, 1, 1), (3, 4, 4), padding=((1, 1),)),
-            ConvView(torch.ones(3, 1, 1, 1), (1, 4, 4)),
+            ConvView(torch.ones(3, 1, 2, 2), (1, 5, 5)),
             "no padding",
+        ),
+        (
+            ConvView(torch.ones(2, 3, 3, 3), (3, 4, 4)),
+            ConvView(torch.ones(3, 1, 1, 1), (1, 7, 7), (2,)),
+            "first with steps of 1",
         ),
     ],
 )

@@ -38,6 +38,9 @@ VIEWS: dict[str, LinearView] = {
     "low-rank convolution, reflect": FactorisedView(
         ConvView(normal(7, 4, 1, 1, seed=5), C["reflect"].out_shape), C["reflect"]
     ),
+    "low-rank convolution, 1 x 1 first": FactorisedView(
+        C["grouped"], ConvView(normal(C["grouped"].in_shape[0], 3, 1, 1, seed=5), (3, *C["grouped"].in_shape[1:]))
+    ),
     "low-rank convolution, 1d": FactorisedView(
         ConvView(normal(2, 5, 1, seed=5), C["one-dimensional"].out_shape), C["one-dimensional"]
     ),

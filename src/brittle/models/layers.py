@@ -121,6 +121,50 @@ class LowRankConv2d(nn.Module):
         return low.train(conv.training)
 
 
+class LowRankConv2dIn(nn.Module):
+    """`second(first(x))`: a 1 x 1 convolution to r channels without bias, then a k x k convolution to h filters.
+
+    This factorises the kernel reshaped to (channels, filters * k * k), the other unfolding than `LowRankConv2d`:
+    r (c + h k k) weights in place of h c k k, the cheaper of the two where filters are fewer than channels. Step,
+    padding and dilation belong to the second layer: a map without bias that acts on each pixel alone commutes with
+    every way of padding.
+
+    Raises:
+        ModelError: rank outside 1..min(channels, filters * k * k).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        rank: int,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        bias: bool = True,
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
+    ) -> None:
+        super().__init__()
+        height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        _check_rank(rank, min(in_channels, out_channels * height * width))
+        self.first = nn.Conv2d(in_channels, rank, 1, bias=False)
+        self.second = nn.Conv2d(
+            rank,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            bias=bias,
+            padding_mode=padding_mode,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, height, width) -> (b, h, height', width')."""
+        return self.second(self.first(x))
+
+
 def linear(in_features: int, out_features: int, *, rank: int = 0, bias: bool = True) -> nn.Module:
     """A dense layer for rank 0, else a `LowRankLinear`."""
     if rank == 0:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +11,25 @@ import torch
 from torch import nn
 
 from brittle.errors import DataError, ModelError
+from brittle.models.editing.edit import Edit, apply_edits
+from brittle.models.foreign import FOREIGN, bare_net
 from brittle.models.messages import first_line
 from brittle.models.options import check_options
 from brittle.models.pixels import Pixels, check_normalisation
+from brittle.models.query import ABOUT_DATA, read_value
 from brittle.models.zoo import ZOO
 from brittle.results import serialise
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An architecture of the zoo with its options, and what surrounds it.
+    """An architecture with its options, what surrounds it, and what was changed in it since.
 
-    `options` holds JSON values, lists where the architecture takes tuples. `mean` and `std` (pixel units, one number
-    or one for each channel) put normalisation inside the model; None for a model that takes pixels as they are.
+    The architecture is one of the zoo ("mlp") or of another package ("torchvision:resnet18", "timm:vit_tiny..."),
+    which must then be installed to build from the recipe; those take no options. `options` holds JSON values, lists
+    where the architecture takes tuples. `mean` and `std` (pixel units, one number or one for each channel) put
+    normalisation inside the model; None for a model that takes pixels as they are. `edits` name the submodules that
+    were replaced by smaller ones, in the order in which that is done.
 
     Raises:
         ModelError: an architecture, option or value that cannot be built from.
@@ -36,11 +41,15 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    edits: tuple[Edit, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.architecture not in ZOO:
+        if ":" in self.architecture:
+            _check_foreign(self.architecture, self.options)
+        elif self.architecture in ZOO:
+            check_options(f"zoo:{self.architecture}", ZOO[self.architecture], self.options)
+        else:
             raise ModelError(f"unknown architecture {self.architecture!r}: expected one of {', '.join(ZOO)}")
-        check_options(f"zoo:{self.architecture}", ZOO[self.architecture], self.options)
         object.__setattr__(self, "options", json.loads(json.dumps(self.options)))
         if not self.input_shape or min(self.input_shape) < 1:
             raise ModelError(
@@ -55,14 +64,16 @@ class Recipe:
         check_normalisation(self.mean, self.std)
         channels = self.input_shape[0] if len(self.input_shape) == 3 else 1
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, channels):
+            # A grey image becomes as many channels as other packages' normalisation has.
+            if len(values) not in (1, channels) and not (":" in self.architecture and channels == 1):
                 raise ModelError(
                     f"{name} has {len(values)} entries for {channels} channels: give one number, or {channels}"
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        return serialise.to_dict(self)
+        """JSON-ready dictionary; `edits` is left out where there are none."""
+        values = serialise.to_dict(self)
+        return values if self.edits else {key: value for key, value in values.items() if key != "edits"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
@@ -105,17 +116,23 @@ def build(recipe: Recipe, *, seed: int = 0) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        return _assemble(recipe)
+        return _surrounded(_base(recipe), recipe)
 
 
 def skeleton(recipe: Recipe) -> nn.Module:
     """The model without memory for its weights (meta tensors): its names and shapes at no cost.
 
+    Buffers that no file holds have their values, so that a model is complete once its state dict is assigned.
+
     Raises:
         ModelError: as `build`.
     """
-    with torch.device("meta"):
-        return _assemble(recipe)
+    package, colon, name = recipe.architecture.partition(":")
+    with torch.random.fork_rng(devices=[]):
+        # Other packages compute with some of their tensors while they build, so those are not simply put on meta.
+        foreign = bare_net(package, name, recipe.classes) if colon else None
+        with torch.device("meta"):
+            return _surrounded(_base(recipe) if foreign is None else foreign, recipe)
 
 
 def recipe_of(model: nn.Module) -> Recipe | None:
@@ -152,7 +169,7 @@ def parse_zoo(spec: str, input_shape: tuple[int, ...] | None = None, classes: in
             )
         if option in options:
             raise ModelError(f"option {option!r} is given twice in {spec!r}: give it once")
-        options[option] = _ABOUT_DATA.get(option, _value)(option, text)
+        options[option] = ABOUT_DATA.get(option, read_value)(option, text)
     asked_shape, asked_classes = options.pop("input", None), options.pop("classes", None)
     mean, std = options.pop("mean", None), options.pop("std", None)
     shape = asked_shape or input_shape
@@ -171,65 +188,39 @@ def show_shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _assemble(recipe: Recipe) -> nn.Module:
-    name, function = f"zoo:{recipe.architecture}", ZOO[recipe.architecture]
-    options = check_options(name, function, recipe.options)
+def _base(recipe: Recipe) -> nn.Module:
+    """The architecture alone, on the default device."""
+    package, colon, name = recipe.architecture.partition(":")
+    if colon:
+        return FOREIGN[package](name, recipe.classes)
+    function = ZOO[recipe.architecture]
+    options = check_options(f"zoo:{package}", function, recipe.options)
     try:
-        model = function(recipe.input_shape, recipe.classes, **options)
+        return function(recipe.input_shape, recipe.classes, **options)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # sizes that no memory holds
-        raise ModelError(f"{name} cannot be built ({first_line(error)}): choose smaller sizes") from None
+        raise ModelError(f"zoo:{package} cannot be built ({first_line(error)}): choose smaller sizes") from None
+
+
+def _surrounded(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """With its normalisation and its edits, in eval mode."""
     if recipe.mean is not None and recipe.std is not None:
         model = Pixels(recipe.mean, recipe.std, model)
-    return attach(model.eval(), recipe)
+    return attach(apply_edits(model, recipe.edits).eval(), recipe)
 
 
-def _scalar(option: str, text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        if not math.isfinite(number):
-            raise ModelError(f"option {option} must be a finite number, got {text}")
-        return number
-    return text
-
-
-def _value(option: str, text: str) -> Any:
-    if not text:
-        raise ModelError(f"option {option} has no value: expected {option}=VALUE, or {option}=none")
-    # A trailing comma makes a list of one.
-    return [_scalar(option, t) for t in text.split(",") if t] if "," in text else _scalar(option, text)
-
-
-def _shape(option: str, text: str) -> tuple[int, ...]:
-    sizes = text.replace(",", "x").split("x")
-    if not all(size.isdecimal() for size in sizes):
-        raise ModelError(f"option {option} must be sizes such as 1x28x28, got {text!r}")
-    return tuple(map(int, sizes))
-
-
-def _count(option: str, text: str) -> int:
-    if not text.isdecimal():
-        raise ModelError(f"option {option} must be a whole number, got {text!r}")
-    return int(text)
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(t) for t in text.split(","))
-    except ValueError:
+def _check_foreign(architecture: str, options: dict[str, Any]) -> None:
+    package, _, name = architecture.partition(":")
+    if package not in FOREIGN:
         raise ModelError(
-            f"option {option} must be a number, or one for each channel joined by commas, got {text!r}"
-        ) from None
+            f"unknown architecture {architecture!r}: expected one of {', '.join(ZOO)}, or a name after "
+            f"{', '.join(f'{known}:' for known in FOREIGN)}"
+        )
+    if not is_foreign_name(name):
+        raise ModelError(f"cannot read the architecture {architecture!r}: expected a plain name, as in {package}:NAME")
+    if options:
+        raise ModelError(f"{architecture} takes no options, got {', '.join(options)}: leave them out")
 
 
-_ABOUT_DATA: dict[str, Callable[[str, str], Any]] = {
-    "input": _shape,
-    "classes": _count,
-    "mean": _numbers,
-    "std": _numbers,
-}
+def is_foreign_name(name: str) -> bool:
+    """Whether a name is one of a package's own models, never an address that it would fetch something from."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.\-]*", name) is not None

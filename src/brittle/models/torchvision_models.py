@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from types import ModuleType
 
 import torch
 
-from brittle.errors import ModelError
-from brittle.models.loaded import LoadedModel, Request, pour
-from brittle.models.messages import first_line
+from brittle.models.foreign import torchvision_models, torchvision_net
+from brittle.models.loaded import LoadedModel, Request, foreign_recipe, pour
 from brittle.models.pixels import Pixels
+from brittle.models.recipe import attach
 
 # The normalisation of torchvision's ImageNet weights (its documentation, "Models and pre-trained weights")
 MEAN = (0.485, 0.456, 0.406)
@@ -22,24 +22,24 @@ def from_torchvision(request: Request) -> LoadedModel:
     Raises:
         ModelError: torchvision cannot be imported, does not know the name, or the weights do not fit.
     """
-    try:
-        models = import_module("torchvision.models")
-    except Exception as error:  # its compiled operators can be absent: RuntimeError
-        raise ModelError(
-            f"{request.spec} needs torchvision ({first_line(error)}): pip install "
-            "'brittle[vision]', built for your torch"
-        ) from error
-    options = {} if request.classes is None else {"num_classes": request.classes}
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(request.seed)
-            inner = models.get_model(request.rest, weights=None, **options)
-    except Exception as error:
-        raise ModelError(
-            f"torchvision cannot make {request.rest!r} ({first_line(error)}): see torchvision.models.list_models()"
-        ) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(request.seed)
+        inner = torchvision_net(request.rest, request.classes)
     module = Pixels(MEAN, STD, inner)
     notes = pour(module, request.weights, f"no --weights: random weights from seed {request.seed}")
+    side, classes = _defaults(torchvision_models(request.spec), request.rest)
+    recipe = foreign_recipe(request, (3, side, side), classes, MEAN, STD)
+    if recipe is not None:
+        attach(module, recipe)
     return LoadedModel(
-        module.eval(), request.spec, None, (f"normalised inside the model: mean {MEAN}, std {STD}", *notes)
+        module.eval(), request.spec, recipe, (f"normalised inside the model: mean {MEAN}, std {STD}", *notes)
     )
+
+
+def _defaults(models: ModuleType, name: str) -> tuple[int, int]:
+    """Side of the images and number of classes of the package's own weights; those of ImageNet where it has none."""
+    try:
+        weights = next(iter(models.get_model_weights(name)))
+        return int(weights.transforms().crop_size[0]), len(weights.meta["categories"])
+    except Exception:  # the package's ways of saying so differ between its versions
+        return 224, 1000

@@ -10,7 +10,7 @@ from torch import Tensor
 from brittle.operators.conv import ConvView
 from brittle.operators.gains import scaled
 from brittle.operators.graph import Affine, Graph, Node
-from brittle.operators.linear import DenseView, FactorisedView
+from brittle.operators.linear import DenseView, FactorisedView, can_pair
 from brittle.operators.pointwise import DiagonalView
 
 # Views that are rows of the layer table.
@@ -42,9 +42,9 @@ def merge_pairs(nodes: tuple[Node, ...], used: dict[str, list[str]]) -> tuple[No
             return None
         parent = first.name.rpartition(".")[0]
         family = {name for name in used if name.startswith(parent + ".")}
-        if not parent or family != {first.name, second.name} or type(inner) is not type(outer):
+        if not parent or family != {first.name, second.name}:
             return None
-        if isinstance(outer, ConvView) and not _is_pointwise(outer):
+        if not can_pair(outer, inner):
             return None
         return Node(parent, Affine(FactorisedView(outer, inner), _through(first, second)), first.inputs, second.shape)
 
@@ -79,10 +79,6 @@ def number_repeats(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
                 node = replace(node, name=f"{node.name} (use {count[node.name]})")
         out.append(node)
     return tuple(out)
-
-
-def _is_pointwise(view: ConvView) -> bool:
-    return set(view.weight.shape[2:]) == {1} and not any(side for sides in view.padding for side in sides)
 
 
 def _per_channel(gain: DiagonalView, view: Weight) -> Tensor | None:

@@ -88,8 +88,8 @@ class DenseView:
 class FactorisedView:
     """A low-rank layer: `outer` after `inner`, read as the one map they are together.
 
-    Two dense views, or a convolution to r channels followed by one of 1 x 1 windows without padding. Norms, magnitudes
-    and the structure matrix are those of the product, not products of the parts' numbers.
+    Two dense views, or two convolutions of which one meets each pixel alone (`can_pair`). Norms, magnitudes and the
+    structure matrix are those of the product, not products of the parts' numbers.
 
     Raises:
         ModelError: a pair of another kind, or shapes that do not fit.
@@ -107,12 +107,11 @@ class FactorisedView:
             raise ModelError(
                 f"expected two linear layers or two convolutions, got {self.inner.kind} and {self.outer.kind}"
             )
-        if isinstance(self.outer, ConvView):
-            pads = [side for pair in self.outer.padding for side in pair]
-            if set(self.outer.weight.shape[2:]) != {1} or any(pads):
-                raise ModelError(
-                    "expected a second convolution with 1 x 1 windows and no padding: keep the pair as two layers"
-                )
+        if not can_pair(self.outer, self.inner):
+            raise ModelError(
+                "expected a convolution with 1 x 1 windows and no padding, second, or first with steps of 1: keep the "
+                "pair as two layers"
+            )
 
     @property
     def kind(self) -> str:
@@ -150,11 +149,14 @@ class FactorisedView:
         return self.inner.weight.shape[0]
 
     def _like_product(self, outer: Tensor, inner: Tensor) -> DenseView | ConvView:
-        weight = (outer.flatten(1) @ inner.flatten(1)).view(len(outer), *inner.shape[1:])
         if isinstance(self.inner, DenseView) or isinstance(self.outer, DenseView):
-            return DenseView(weight, self.in_shape)
-        steps = tuple(a * b for a, b in zip(self.inner.stride, self.outer.stride, strict=True))
-        return replace(self.inner, weight=weight, stride=steps, groups=1)
+            return DenseView(outer @ inner, self.in_shape)
+        if _is_pointwise(self.outer):
+            weight = (outer.flatten(1) @ inner.flatten(1)).view(len(outer), *inner.shape[1:])
+            steps = tuple(a * b for a, b in zip(self.inner.stride, self.outer.stride, strict=True))
+            return replace(self.inner, weight=weight, stride=steps, groups=1)
+        weight = torch.tensordot(outer, inner.flatten(1), ([1], [0])).movedim(-1, 1)
+        return replace(self.outer, weight=weight, in_shape=self.inner.in_shape, groups=1)
 
     @cached_property
     def terms(self) -> int:
@@ -197,6 +199,20 @@ class FactorisedView:
         bound = self.product.linf_norm()
         slack = above(self._margin * float(row_sums(self._majorant).max()), self._majorant.terms)
         return norm_bound(below(max(0.0, bound.lower - slack)), above(bound.value + slack))
+
+
+def can_pair(outer: DenseView | ConvView, inner: DenseView | ConvView) -> bool:
+    """Whether `outer` after `inner` is one map of their kind: dense layers, or convolutions with one of 1 x 1 windows.
+
+    That one has no padding, and steps of 1 where it comes first.
+    """
+    if isinstance(outer, ConvView) and isinstance(inner, ConvView):
+        return _is_pointwise(outer) or (_is_pointwise(inner) and set(inner.stride) == {1})
+    return isinstance(outer, DenseView) and isinstance(inner, DenseView)
+
+
+def _is_pointwise(view: ConvView) -> bool:
+    return set(view.weight.shape[2:]) == {1} and not any(side for sides in view.padding for side in sides)
 
 
 def _full(part: DenseView | ConvView) -> Tensor:

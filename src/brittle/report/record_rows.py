@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from brittle.report import format as fmt
 from brittle.report.nets import Net
+from brittle.report.recipe_words import recipe_words
 from brittle.results.audit import Audit, Check
 from brittle.results.layer import Unmeasured
 
@@ -25,7 +26,7 @@ def setting_rows(audited: Sequence[Net]) -> list[tuple[str, list[str]]]:
         ("brittle", [a.brittle for a in audits]),
         ("torch", [a.settings.torch for a in audits]),
         ("parameters", [fmt.count(a.model.parameters) for a in audits]),
-        ("recipe", [_recipe(a) for a in audits]),
+        ("recipe", [recipe_words(a.model.recipe, fmt.MISSING) for a in audits]),
         ("time", [fmt.seconds(a.settings.seconds) for a in audits]),
     ]
 
@@ -71,9 +72,3 @@ def not_computed(audited: Sequence[Net]) -> list[tuple[str, str, str]]:
         (rung, reason, f"{', '.join(signs)}; {'all nets' if len(names) == len(audited) > 1 else ', '.join(names)}")
         for (rung, reason), (signs, names) in found.items()
     ]
-
-
-def _recipe(audit: Audit) -> str:
-    if not audit.model.recipe:
-        return fmt.MISSING
-    return ", ".join(f"{key}={value}" for key, value in audit.model.recipe.items())

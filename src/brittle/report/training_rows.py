@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from brittle.report import format as fmt
 from brittle.report.figure import thinned
+from brittle.report.recipe_words import recipe_words
 from brittle.report.training_lines import QUANTITIES, layer_lines, value_of
 from brittle.results.training import EpochRow, Tracked, TrackedLayer, TrainingHistory
 
@@ -122,12 +122,11 @@ def plan_rows(history: TrainingHistory) -> list[tuple[str, str]]:
 def reproduce_rows(history: TrainingHistory, data: str) -> list[tuple[str, str]]:
     """(label, value): everything beside the plan."""
     s = history.settings
-    recipe = "not from the zoo" if history.recipe is None else json.dumps(history.recipe, sort_keys=True)
     return [
         ("data", data),
         ("train", f"{fmt.count(history.train.samples)} samples, sha256 {history.train.sha256}"),
         ("validation", f"{fmt.count(history.validation.samples)} samples, sha256 {history.validation.sha256}"),
-        ("recipe", recipe),
+        ("recipe", recipe_words(history.recipe, "not from the zoo")),
         ("parameters", fmt.count(history.parameters)),
         ("seed", str(s.seed)),
         ("device, precision", f"{s.device}, {s.precision}"),

@@ -16,14 +16,14 @@ from brittle.errors import DataError, ModelError
 from brittle.evaluation.batches import batches, device_of, prepare
 from brittle.evaluation.progress import Progress
 from brittle.models.frozen import frozen
-from brittle.models.layers import LowRankConv2d, LowRankLinear
+from brittle.models.layers import LowRankConv2d, LowRankConv2dIn, LowRankLinear
 from brittle.results.directions import Amplification
 from brittle.sensitivity.explained_interval import ratio_interval
 from brittle.threats import PIXELS, Ball
 from brittle.threats.shape import per_sample
 
 # Counted whole, not by their factors.
-_WHOLE = (LowRankLinear, LowRankConv2d)
+_WHOLE = (LowRankLinear, LowRankConv2d, LowRankConv2dIn)
 
 
 def amplification(

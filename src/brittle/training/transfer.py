@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from brittle.data.split import Split
 from brittle.errors import ModelError, UsageError
 from brittle.evaluation.progress import Progress
+from brittle.models.edits import describe
 from brittle.models.frozen import frozen
 from brittle.models.messages import first_line
 from brittle.models.recipe import attach, recipe_of
@@ -128,7 +129,7 @@ def with_head(model: nn.Module, x: Tensor, classes: int, *, seed: int) -> nn.Mod
             parameter.copy_((2 * drawn - 1) * bound)
     setattr(child.get_submodule(parent), leaf, new)
     if recipe is not None:
-        attach(child, replace(recipe, classes=classes))
+        attach(child, describe(child, replace(recipe, classes=classes)))
     return child
 
 

@@ -1,0 +1,1 @@
+"""Submodules of an architecture that were replaced by smaller ones, as data."""
