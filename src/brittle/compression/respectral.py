@@ -1,7 +1,8 @@
 """Weights with another spectrum or other row norms at the same Frobenius norm: structure changes, scale does not.
 
 Legend: W (h, d) a layer's matrix (a convolution's kernel reshaped to filters x fan-in, a low-rank pair's product),
-sigma its singular values, nu the l_1 norms of its rows.
+sigma its singular values, nu the l_1 norms of its rows. The spectrum of a low-rank pair is that of the product of its
+two factors, for a pair over the input channels (c, h k k): the matrix whose rank was cut.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils.parametrize import is_parametrized
 
+from brittle.compression.pairs import LOW_RANK, factors, kernel, rank_of, write_factors
 from brittle.errors import ModelError, UsageError
 from brittle.models.fit import check_finite
-from brittle.models.layers import LowRankConv2d, LowRankLinear
 
-_LOW = (LowRankLinear, LowRankConv2d)
 _DENSE = (nn.Linear, nn.Conv2d)
 
 # The leading values are those that carry this share of the squared Frobenius norm. The tail keeps its values: made as
@@ -77,11 +77,8 @@ def concentrate_rows(model: nn.Module, strength: float, layers: Sequence[str]) -
 
 
 def layer_matrix(layer: nn.Module) -> Tensor:
-    """The matrix W (h, d) of a layer, float64; a low-rank pair's is the product of its factors."""
-    if isinstance(layer, _LOW):
-        return layer.second.weight.detach().double().flatten(1) @ layer.first.weight.detach().double().flatten(1)
-    assert isinstance(layer, _DENSE)
-    return layer.weight.detach().double().flatten(1)
+    """The matrix W (h, d) of a layer, float64; a low-rank pair is multiplied out."""
+    return kernel(layer).flatten(1)
 
 
 def _checked(strength: float) -> float:
@@ -95,7 +92,7 @@ def _found(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if module in inside or isinstance(module, NonDynamicallyQuantizableLinear):
             continue
-        if isinstance(module, (*_DENSE, *_LOW)):
+        if isinstance(module, (*_DENSE, *LOW_RANK)):
             inside.update(module.modules())
             yield name, module
 
@@ -118,16 +115,16 @@ def _changed(model: nn.Module, layers: Sequence[str], change: Callable[[nn.Modul
 
 def _spectrum(exponent: float) -> Callable[[nn.Module], None]:
     def change(layer: nn.Module) -> None:
-        left, sigma, right = torch.linalg.svd(layer_matrix(layer), full_matrices=False)
-        factors = _raised(sigma, sigma, exponent)
-        if isinstance(layer, _LOW):
-            rank = layer.first.weight.shape[0]
-            root = (sigma * factors)[:rank].sqrt()
-            layer.first.weight.copy_((root[:, None] * right[:rank]).view_as(layer.first.weight))
-            layer.second.weight.copy_((left[:, :rank] * root).view_as(layer.second.weight))
+        matrix = torch.matmul(*factors(layer)) if isinstance(layer, LOW_RANK) else layer_matrix(layer)
+        left, sigma, right = torch.linalg.svd(matrix, full_matrices=False)
+        gains = _raised(sigma, sigma, exponent)
+        if isinstance(layer, LOW_RANK):
+            rank = rank_of(layer)
+            root = (sigma * gains)[:rank].sqrt()
+            write_factors(layer, left[:, :rank] * root, root[:, None] * right[:rank])
         elif isinstance(layer, _DENSE):
             # Only the difference is added: at exponent 1 the weights stay the same to the last bit.
-            layer.weight.add_(((left * (sigma * (factors - 1))) @ right).view_as(layer.weight).to(layer.weight))
+            layer.weight.add_(((left * (sigma * (gains - 1))) @ right).view_as(layer.weight).to(layer.weight))
 
     return change
 
@@ -135,12 +132,12 @@ def _spectrum(exponent: float) -> Callable[[nn.Module], None]:
 def _rows(exponent: float) -> Callable[[nn.Module], None]:
     def change(layer: nn.Module) -> None:
         rows = layer_matrix(layer)
-        factors = _raised(rows.abs().sum(1), rows.norm(dim=1), exponent)
-        last = layer.second if isinstance(layer, _LOW) else layer
+        gains = _raised(rows.abs().sum(1), rows.norm(dim=1), exponent)
+        last = layer.second if isinstance(layer, LOW_RANK) else layer
         assert isinstance(last, _DENSE)
-        last.weight.mul_(factors.view(-1, *([1] * (last.weight.dim() - 1))).to(last.weight))
+        last.weight.mul_(gains.view(-1, *([1] * (last.weight.dim() - 1))).to(last.weight))
         if last.bias is not None:
-            last.bias.mul_(factors.to(last.bias))
+            last.bias.mul_(gains.to(last.bias))
 
     return change
 
