@@ -4,52 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from brittle.compression.couplings.coupling import Coupling, Member
+from brittle.compression.plan import CompressionPlan
+from brittle.compression.removal import without_units
+from brittle.compression.scores.coupled import coupled
+from brittle.compression.widths import kept_units
 from brittle.errors import ModelError
 from brittle.models.fit import check_finite
-from brittle.models.recipe import build, recipe_of
+from brittle.models.recipe import attach, recipe_of
 
 
 def prune_neurons(model: nn.Module, widths: Sequence[int]) -> nn.Module:
     """A smaller copy of a zoo MLP that keeps, in each hidden layer, the `widths[i]` neurons with the largest score.
 
-    The score of a neuron is `||incoming row||_2 * ||outgoing column||_2`, which rescaling a ReLU neuron's two sides
-    against each other does not change.
+    The score of a neuron is `||incoming row||_2 * ||outgoing column||_2` (see `brittle.compression.scores.coupled`),
+    which rescaling a ReLU neuron's two sides against each other does not change. Scores are those of the network as
+    it came, also in its later layers.
 
-    The copy has the original's device and number format.
+    The copy has the original's device and number format, and a recipe with these widths.
 
     Raises:
         ModelError: not a dense zoo MLP, widths that do not fit its hidden layers, or weights that are not finite.
     """
     recipe = recipe_of(model)
-    if recipe is None or recipe.architecture != "mlp" or recipe.options.get("ranks") is not None:
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    if recipe is None or recipe.architecture != "mlp" or any(name.endswith((".first", ".second")) for name in layers):
         raise ModelError("neuron pruning takes a dense zoo:mlp model; other architectures are not covered yet")
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    hidden = [layer.out_features for layer in layers[:-1]]
+    couplings = _hidden(layers)
+    hidden = [coupling.units for coupling in couplings]
     if len(widths) != len(hidden) or any(not 1 <= w <= h for w, h in zip(widths, hidden, strict=False)):
         raise ModelError(f"widths must be one number from 1 up for each hidden layer of {hidden}, got {list(widths)}")
-    options = {k: v for k, v in recipe.options.items() if k not in ("width", "depth")}
     for name, parameter in model.named_parameters():
         check_finite(name, parameter)
-    child = build(replace(recipe, options={**options, "widths": list(widths)})).to(layers[0].weight)
-    smaller = [module for module in child.modules() if isinstance(module, nn.Linear)]
-    inputs: Tensor | None = None
-    with torch.no_grad():
-        for i, (old, new) in enumerate(zip(layers, smaller, strict=True)):
-            kept = _best(old.weight, layers[i + 1].weight, widths[i]) if i < len(widths) else None
-            rows = slice(None) if kept is None else kept
-            weight = old.weight[rows]
-            new.weight.copy_(weight if inputs is None else weight[:, inputs])
-            if old.bias is not None:
-                new.bias.copy_(old.bias[rows])
-            inputs = kept
-    return child
+    plan = CompressionPlan(units={c.name: width for c, width in zip(couplings, widths, strict=True)})
+    child = without_units(model, kept_units(plan, coupled(model, couplings, None)), couplings)
+    options = {k: v for k, v in recipe.options.items() if k not in ("width", "depth", "ranks")}
+    return attach(child, replace(recipe, options={**options, "widths": list(widths)}, edits=()))
 
 
-def _best(incoming: Tensor, outgoing: Tensor, count: int) -> Tensor:
-    """Positions of the `count` best neurons, ascending."""
-    score = incoming.double().norm(dim=1) * outgoing.double().norm(dim=0)
-    return score.argsort(descending=True, stable=True)[:count].sort().values
+def _hidden(layers: dict[str, nn.Linear]) -> tuple[Coupling, ...]:
+    """The hidden layers of an MLP as couplings: no graph is needed to see them."""
+    return tuple(
+        Coupling(
+            maker,
+            "neurons",
+            layers[maker].out_features,
+            (
+                Member(maker, "out", _single(layers[maker].out_features)),
+                Member(reader, "in", _single(layers[maker].out_features)),
+            ),
+        )
+        for maker, reader in pairwise(layers)
+    )
+
+
+def _single(units: int) -> tuple[tuple[int, ...], ...]:
+    return tuple((i,) for i in range(units))

@@ -1,0 +1,1 @@
+"""How much each unit matters: one score in one file."""
