@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two OpenMP pools on two cores slow small linear algebra down; workers are processes instead.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint types docs bench clean
+.PHONY: demo test slow lint types docs bench results-compression clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,6 +14,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev
@@ -40,9 +44,14 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs  ## the site, strictly
 	$(BIN)/mkdocs build --strict --quiet --site-dir site
 
-bench: $(VENV)/.installed-dev
-	for name in conv_norms bounds soundness soundness_local correlation; do \
+bench: $(VENV)/.installed-bench  ## every table of docs/results, hours
+	for name in conv_norms bounds soundness soundness_local correlation attacks directions explained universal probe \
+		penalties scale ensembles transfer adversarial_training; do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+results-compression: $(VENV)/.installed-bench  ## the missing rows of docs/results/compression, then its page
+	$(BIN)/python -m benchmarks.compression
+	$(BIN)/python -m benchmarks.compression_page
 
 clean:
 	rm -rf $(VENV) demo site build dist
