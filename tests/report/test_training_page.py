@@ -135,7 +135,7 @@ def test_settings_hashes_command_and_the_reason_are_in_the_text() -> None:
     for part in (
         "ab" * 32, "cd" * 32, "brittle train --model zoo:mlp", "nuclear, strength 0.0375, proximal steps", "12.5%",
         "alpha 1.75, scale 0.0001", "5.5, 3", "trades-linf-0.05-3x0.25-beta6", "1,078", "no bound in one norm",
-        '"architecture": "mlp"', "yes, the Frobenius norm",
+        "architecture=mlp", "yes, the Frobenius norm",
     ):  # fmt: skip
         assert part in words, part
 

@@ -15,6 +15,7 @@ from typer.main import get_command
 from brittle import __version__
 from brittle.cli.attack import attack
 from brittle.cli.audit import audit
+from brittle.cli.compress import compress
 from brittle.cli.demo import demo
 from brittle.cli.exits import BAD_INPUT, DONE, INTERNAL, INTERRUPTED
 from brittle.cli.report import report
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(audit)
 app.command()(attack)
+app.command()(compress)
 app.command()(report)
 app.command()(train)
 

@@ -14,16 +14,17 @@ COMPRESSION_SCHEMA: Final = "brittle.compression/1"
 class Asked:
     """What the user asked for.
 
-    `keep` is the share of the parent's parameters; `threats` are those that are measured, of which a robust choice and
-    an adversarial recovery defend against `defended` (None: clean accuracy alone counts). `finetune` is in gradient
-    evaluations for each training image; `recover` is None without any.
+    `keep` is the share of the parent's parameters; `epsilon` are the radii in `norm` that are measured, of which robust
+    choices and an adversarial recovery defend against `defended` (None: clean accuracy alone counts). `finetune` is in
+    gradient evaluations for each training image; `recover` is None without any.
     """
 
     method: str
     keep: float
     robust: bool
-    threats: tuple[str, ...]
-    defended: str | None
+    norm: str
+    epsilon: tuple[float, ...]
+    defended: float | None
     finetune: float
     recover: str | None
     penalties: dict[str, float]
@@ -50,14 +51,16 @@ class FittedOn:
 class Size:
     """What a network costs.
 
-    `parameters` counts every stored number, `nonzero` those that are not zero; `multiply_adds` is for one sample (None
-    where it could not be counted); `file_bytes` of the model as a safetensors file (None where it cannot be written as
+    `parameters` counts every stored number, `nonzero` those that are not zero, `bits` are those of a weight (8 where
+    weights were rounded to that many levels); `multiply_adds` is for one sample (None where it could not be counted);
+    `file_bytes` of the model as a safetensors file (None where it cannot be written as
     one); `latency_ms` is the median of a forward pass of `latency_batch` samples on one thread of this machine, an
     estimate, `latency_interval` its quartiles.
     """
 
     parameters: int
     nonzero: int
+    bits: int
     multiply_adds: int | None
     file_bytes: int | None = None
     latency_ms: float | None = None
@@ -125,7 +128,8 @@ class Prediction:
 class RecoveryRecord:
     """The fine-tuning: its budget and what was spent, in gradient evaluations for each training image.
 
-    `best_epoch` is the one whose weights were kept, 0 where the start was best; `threat` is what was trained against.
+    `best_epoch` is the one whose weights were kept, 0 where the start was best; `norm` and `epsilon` are of the ball
+    that was trained against, None for plain training.
     """
 
     kind: str
@@ -134,7 +138,8 @@ class RecoveryRecord:
     epochs: int
     best_epoch: int
     learning_rate: float
-    threat: str | None
+    norm: str | None
+    epsilon: float | None
     penalties: dict[str, float]
     seconds: float
 
@@ -227,3 +232,8 @@ class CompressionResult:
         from brittle.results.serialise import from_dict
 
         return from_dict(cls, values)
+
+    def _repr_html_(self) -> str:
+        from brittle.results.notebook import compression_html
+
+        return compression_html(self)

@@ -9,6 +9,7 @@ from typing import Any
 from brittle.files import write_text
 from brittle.results.attack import ATTACK_SCHEMA, AttackResult
 from brittle.results.audit import SCHEMA, Audit
+from brittle.results.compression import COMPRESSION_SCHEMA, CompressionResult
 from brittle.results.serialise import json_schema
 from brittle.results.summary import SUMMARY_SCHEMA, Summary
 from brittle.results.training import TRAINING_SCHEMA, TrainingHistory
@@ -25,6 +26,7 @@ POLICY = (
 PUBLISHED: tuple[tuple[str, str, type], ...] = (
     ("audit-1", SCHEMA, Audit),
     ("attack-1", ATTACK_SCHEMA, AttackResult),
+    ("compression-1", COMPRESSION_SCHEMA, CompressionResult),
     ("training-1", TRAINING_SCHEMA, TrainingHistory),
     ("summary-1", SUMMARY_SCHEMA, Summary),
 )
