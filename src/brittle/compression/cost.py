@@ -64,8 +64,6 @@ class PlannedParameters:
             ModelError: couplings or layers that the model does not have, or more units or fewer than one.
             UsageError: a density outside [0, 1].
         """
-        if plan.channel_ranks:
-            raise ModelError("ranks of channels have no planned cost yet: leave channel_ranks empty")
         lost = self._lost(plan.units)
         names = (*(self._owner(path) for path, _ in lost), *plan.ranks, *map(self._owner, plan.densities))
         total = self._total

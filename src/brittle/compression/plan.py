@@ -1,4 +1,4 @@
-"""What a compressed network keeps, as data: units of couplings, ranks of channels and layers, shares of weights, bits."""
+"""What a compressed network keeps, as data: units of couplings, ranks of layers, shares of weights, bits."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ class CompressionPlan:
 
     Attributes:
         units: names of couplings -> how many of their units stay (channels, neurons or heads).
-        channel_ranks: names of layers -> how many combinations of their input channels they see: a 1 x 1 convolution in
-            front of a convolution, or of a dense layer that reads the flattened maps (the same combinations at every
-            position); 0 or absent: all channels. Taken after units have gone.
-        ranks: names of layers -> the rank of what remains of them; 0 or absent: dense.
+        ranks: names of layers -> their rank, after units have gone; 0 or absent: dense.
         densities: names of layers -> the share of single weights that stay; the others become zero, shapes stay.
         bits: 8 for weights rounded to int8 with one scale for each output channel; None: as they are.
     """
 
     units: Mapping[str, int] = field(default_factory=dict)
-    channel_ranks: Mapping[str, int] = field(default_factory=dict)
     ranks: Mapping[str, int] = field(default_factory=dict)
     densities: Mapping[str, float] = field(default_factory=dict)
     bits: int | None = None
