@@ -148,6 +148,17 @@ def _ours(model: nn.Module, name: str, factor: int, split: Split, seed: int) -> 
     return Made(soften(done.model, SOFTER), how, plan)
 
 
+def _held(make: Callable[[nn.Module, str, int, Split, int], Made]) -> Callable[[nn.Module, str, int, Split, int], Made]:
+    """A rival that recovers as ours does on A: softer logits, every norm held, the same rate."""
+
+    def made(model: nn.Module, name: str, factor: int, split: Split, seed: int) -> Made:
+        done = make(model, name, factor, split, seed)
+        how = replace(done.how, learning_rate=FROM_SCRATCH, hold_scale=True, layers=("*",))
+        return Made(soften(done.child, SOFTER), how, done.plan)
+
+    return made
+
+
 METHODS: dict[str, Callable[[nn.Module, str, int, Split, int], Made]] = {
     "ours": _ours,
     "svd": _svd(),
@@ -157,6 +168,8 @@ METHODS: dict[str, Callable[[nn.Module, str, int, Split, int], Made]] = {
     "condlr": _svd(tau=TAU),
     "robustdlrt": _svd(penalties={"condition": CONDITION}),
     "narrow": _narrow,
+    "svd, held": _held(_svd()),
+    "l2 uniform, held": _held(_filters(False)),
 }
 
 
@@ -172,7 +185,7 @@ class Row:
     @property
     def key(self) -> str:
         """A file name."""
-        return f"{self.parent}-{self.method.replace(' ', '-')}-{self.factor}-{self.seed}"
+        return f"{self.parent}-{self.method.replace(',', '').replace(' ', '-')}-{self.factor}-{self.seed}"
 
 
 def rows() -> tuple[Row, ...]:
@@ -182,5 +195,5 @@ def rows() -> tuple[Row, ...]:
         *(("B", 8, 0), ("A", 8, 0), ("B", 16, 0), ("B", 8, 1), ("B", 8, 2)),
         *(("A", 8, 1), ("A", 8, 2), ("B", 4, 0), ("A", 16, 0), ("A", 4, 0)),
     ):
-        table += [Row(name, method, factor, seed) for method in METHODS]
+        table += [Row(name, method, factor, seed) for method in METHODS if name == "A" or not method.endswith("held")]
     return tuple(table)
