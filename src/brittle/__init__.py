@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from brittle.api import audit, lipschitz, structure
+    from brittle.delivery.door import compress
     from brittle.directions.network import sensitive_directions
     from brittle.errors import BrittleError
     from brittle.evaluation.fooling import universal_perturbation
@@ -24,6 +25,7 @@ _HOME = {
     "BrittleError": "brittle.errors",
     "Pixels": "brittle.models.pixels",
     "audit": "brittle.api",
+    "compress": "brittle.delivery.door",
     "lipschitz": "brittle.api",
     "load": "brittle.models.file",
     "save": "brittle.models.file",
@@ -38,6 +40,7 @@ __all__ = [
     "Pixels",
     "__version__",
     "audit",
+    "compress",
     "lipschitz",
     "load",
     "save",
