@@ -10,6 +10,7 @@ import pytest
 from brittle.auditing.run import Subject
 from brittle.data.load import load_data
 from brittle.delivery.checks import check_names, check_request
+from brittle.delivery.making import recovery
 from brittle.delivery.options import CompressOptions
 from brittle.errors import DataError, ModelError, UsageError
 from brittle.models.recipe import Recipe, build
@@ -113,3 +114,14 @@ def test_models_and_data_that_do_not_fit_are_refused() -> None:
         check_request(few, data, options)
     fine = Subject(build(Recipe("mlp", GREY, 10, {"widths": [4]}), seed=0), "fine")
     check_request(fine, data, options)
+
+
+def test_a_robust_compression_that_recovers_plainly_is_judged_in_the_ball() -> None:
+    def judged(**given: Any) -> object:
+        options = CompressOptions(keep=0.25, epsilon=(0.07,), **given)
+        assert options.recovery is not None
+        return recovery(options, options.recovery, GREY, hold_zeros=False, low_rank=False).judged
+
+    assert judged(robust=True, recover="plain") == LinfBall(0.07)
+    assert judged(robust=True) is None  # trained against the ball, it is judged by it anyway
+    assert judged() is None

@@ -109,6 +109,8 @@ def recovery(
 ) -> Recovery:
     """The settings of a recovery of that kind, of a network with zeros to hold or with low-rank layers.
 
+    A robust compression that recovers plainly chooses rate and epoch by clean and attacked accuracy together.
+
     Raises:
         UsageError: a number out of its range.
     """
@@ -119,6 +121,7 @@ def recovery(
         penalties=options.penalties,
         hold_zeros=hold_zeros,
         tau=options.orthonormal if low_rank else None,
+        judged=options.defended(input_shape) if options.robust and kind == "plain" else None,
     )
 
 

@@ -45,6 +45,8 @@ class Checkpoints:
         if folder is not None:
             check_folder(folder)
         memory = None if folder is None else Memory(Path(folder), key())
+        self._folder = folder
+        self._there = False
         self._saver = Saver(memory, "" if memory is None else memory.key("training"))
         self._writes = writes and memory is not None
         self._every = every
@@ -53,7 +55,16 @@ class Checkpoints:
 
     def load(self) -> State | None:
         """The state of this run, None where there is none that is whole."""
-        return self._saver.load()
+        state = self._saver.load()
+        self._there = state is not None
+        return state
+
+    def remark(self) -> str:
+        """What to add to the message of a run that is lost: what the folder is good for now."""
+        if self._folder is None:
+            return ""
+        fresh = ", which starts from the beginning"
+        return f"{fresh}; the last good checkpoint is kept in {self._folder}" if self._there else fresh
 
     def offer(self, state: Callable[[], State]) -> None:
         """Take a copy of the state if it is time to; nothing is written yet."""
@@ -68,7 +79,7 @@ class Checkpoints:
         """
         if self._offered is not None:
             self._saver.keep(self._offered)
-            self._offered, self._last = None, time.monotonic()
+            self._offered, self._last, self._there = None, time.monotonic(), True
 
     def finish(self, state: Callable[[], State]) -> None:
         """Write the state of the finished run, in place of the one before.

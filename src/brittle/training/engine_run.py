@@ -1,4 +1,4 @@
-"""A run under way: everything that changes while a model is trained, one step, and the state it can go on from.
+"""A run under way: everything that changes while a model is trained, and one step of it.
 
 Legend: b samples of a batch, n of a split.
 """
@@ -6,9 +6,9 @@ Legend: b samples of a batch, n of a split.
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, field
-from math import inf, isfinite
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import isfinite
 
 import torch
 import torch.nn.functional as F
@@ -16,55 +16,28 @@ from torch import Tensor, nn
 
 from brittle.data.split import Split
 from brittle.errors import UsageError
-from brittle.evaluation.checkpoint import State
-from brittle.results.serialise import from_dict, to_dict
 from brittle.results.training import EpochRow, Tracked
 from brittle.training.added import Added
-from brittle.training.checkpoint import optimiser_tensors, part, restore_optimisers, under
+from brittle.training.booking import Closing, Progressed, close_books
+from brittle.training.looks import held_still
 from brittle.training.noise import add_noise, noisy_labels, stream
 from brittle.training.optimisers import optimiser_named
 from brittle.training.place import Place
 from brittle.training.plan import Plan
+from brittle.training.protocols import Judged, Watch
 from brittle.training.schedules import schedule_named
 
 # Validation samples that the model sees at once.
 _SCORED = 1000
 
 
-@dataclass
-class Progressed:
-    """How far a run is: numbers that JSON holds.
-
-    Attributes:
-        epoch: finished epochs.
-        batch: finished batches of the epoch under way.
-        step: finished steps.
-        losses: sum of the objective over the `samples` of the epoch under way.
-        best: accuracy and minus the loss of the best epoch on validation.
-        best_epoch: its number, 0 before the first.
-        lowest: the lowest validation loss so far.
-        waited: epochs since then.
-        stopped: patience has run out.
-        seconds: of all sittings before this one.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    losses: float = 0.0
-    samples: int = 0
-    seen: int = 0
-    best: tuple[float, float] = (-1.0, 0.0)
-    best_epoch: int = 0
-    lowest: float = inf
-    waited: int = 0
-    stopped: bool = False
-    seconds: float = 0.0
+class LostRunError(UsageError):
+    """The loss is no number: the message says at which step."""
 
 
 @dataclass
 class Run:
-    """One run of `train`; it belongs to `model`, whose weights it changes. `kept` ends the message of a lost run.
+    """One run of `train`; it belongs to `model`, whose weights it changes. `kept` ends the message where it is lost.
 
     Raises:
         UsageError: penalties, layers or label noise that cannot be used.
@@ -77,7 +50,7 @@ class Run:
     seed: int
     place: Place
     device: torch.device
-    kept: str = ""
+    kept: Callable[[], str] = lambda: ""
     at: Progressed = field(default_factory=Progressed)
     rows: list[EpochRow] = field(default_factory=list)
     start: Tracked | None = None
@@ -92,7 +65,8 @@ class Run:
         build = optimiser_named(how.optimiser)
         self.optimisers = build(self.model, how.learning_rate, how.weight_decay, how.momentum)
         steps = how.epochs * -(-len(self.data) // how.batch_size)
-        self.rates = schedule_named(how.schedule)(how.learning_rate, steps)
+        self.steps = steps if how.steps is None else min(steps, how.steps)
+        self.rates = schedule_named(how.schedule)(how.learning_rate, self.steps)
         self.best = copy.deepcopy(self.model.state_dict())
         # The order of the samples is drawn from the seed itself: so are the demo's nets.
         self.generators = {
@@ -103,25 +77,26 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """No epoch is left, or patience has run out."""
-        return self.at.stopped or self.at.epoch >= self.plan.dynamics.epochs
+        """No epoch or step is left, or patience has run out."""
+        at = self.at
+        return at.stopped or at.epoch >= self.plan.dynamics.epochs or (self.order is None and at.step >= self.steps)
 
     def open_epoch(self) -> list[Tensor]:
         """The batches that are left of the epoch: a random order, and where the run stands in it.
 
-        A last batch of one is left out, as batch norm cannot train on it.
+        A last batch of one is left out, as batch norm cannot train on it, and so are those beyond the run's last step.
         """
         if self.order is None:
             self.order = torch.randperm(len(self.data), generator=self.generators["order"])
         batches = self.order.split(self.plan.dynamics.batch_size)
         batches = tuple(batch for batch in batches if len(batch) > 1) or batches
-        return list(batches[self.at.batch :])
+        return list(batches[self.at.batch :][: self.steps - self.at.step])
 
     def losses(self, batch: Tensor) -> Tensor:
         """What the step on these samples minimises: the mean loss over all processes' shares, plus what is added.
 
         Raises:
-            UsageError: it is no number.
+            LostRunError: it is no number.
         """
         mine = batch[self.place.rank :: self.place.world]
         # A process without samples still computes, as the others wait for its gradients.
@@ -138,7 +113,7 @@ class Run:
         return mean if added is None else mean + added
 
     def move(self, loss: Tensor) -> None:
-        """One step down the loss: gradients, noise, clipping, the optimisers, proximal steps, held norms."""
+        """One step down the loss: gradients, noise, clipping, the optimisers, proximal steps, what is held."""
         how, rate = self.plan.dynamics, self.rates[self.at.step]
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -153,15 +128,15 @@ class Run:
         if how.clip is not None:
             torch.nn.utils.clip_grad_norm_(moved, how.clip)
         self.place.step(self.optimisers)
-        self.added.settle(rate)
         self.at.step += 1
         self.at.batch += 1
+        self.added.settle(rate, self.at.step)
 
     def score(self) -> tuple[float, float]:
         """Accuracy and minus the mean cross-entropy on the validation split: larger is better. Ends in eval mode.
 
         Raises:
-            UsageError: the loss is no number.
+            LostRunError: the loss is no number.
         """
         self.model.eval()
         with torch.no_grad():
@@ -174,80 +149,35 @@ class Run:
         self._check(float(pair[1]), "validation loss")
         return float(pair[0]), float(pair[1])
 
-    def close_epoch(self, score: tuple[float, float], tracked: Tracked | None) -> None:
-        """Book a finished epoch of that score: its row, the best weights, patience."""
-        at, cost = self.at, self.plan.objective.cost
-        at.epoch += 1
-        at.seen += at.samples
-        if score > at.best:
-            at.best, at.best_epoch = score, at.epoch
+    def look(self, track: Watch | None, epoch: int) -> Tracked | None:
+        """What the tracker sees after this epoch (0: before the first), if it is its turn; the last one is always."""
+        last = epoch == self.plan.dynamics.epochs or self.at.step >= self.steps
+        if track is None or (epoch % track.every and not last):
+            return None
+        with held_still(self.model, self.device):
+            return track(self.model, self.validation, seed=self.seed)
+
+    def judge(self) -> Judged | None:
+        """What the plan's judge says of the model now; None where the plan has none."""
+        if self.plan.judge is None:
+            return None
+        with held_still(self.model, self.device):
+            judged = self.plan.judge(self.model, self.validation, seed=self.seed)
+        numbers = torch.tensor([*judged.rank, judged.lost], dtype=torch.float64, device=self.device)
+        first, second, lost = self.place.first(numbers).tolist()
+        return Judged((first, second), lost, judged.seen)
+
+    def close_epoch(self, closing: Closing) -> None:
+        """Book a finished epoch: its row, the best weights, patience."""
+        self.rows.append(close_books(self.at, self.plan, self.rates, closing))
+        if self.at.best_epoch == self.at.epoch:
             self.best = copy.deepcopy(self.model.state_dict())
-        at.waited = 0 if -score[1] < at.lowest else at.waited + 1
-        at.lowest = min(at.lowest, -score[1])
-        patience = self.plan.dynamics.patience
-        at.stopped = patience is not None and at.waited >= patience
-        row = EpochRow(
-            epoch=at.epoch,
-            steps=at.step,
-            gradients=cost * at.seen,
-            learning_rate=self.rates[at.step - 1],
-            loss=at.losses / at.samples,
-            penalties=self.added.values(),
-            validation_loss=-score[1],
-            validation_accuracy=score[0],
-            tracked=tracked,
-        )
-        self.rows.append(row)
-        self.order, at.batch, at.losses, at.samples = None, 0, 0.0, 0
-
-    def state(self, seconds: float) -> State:
-        """Everything the rest of the run depends on; call it between steps."""
-        tensors = {
-            **under("model", self.model.state_dict()),
-            **under("best", self.best),
-            **under("optimiser", optimiser_tensors(self.optimisers)),
-            **under("generator", {name: g.get_state() for name, g in self.generators.items()}),
-            **under("objective", self.loss.state()),
-            **under("added", self.added.state()),
-            **under("place", self.place.state()),
-            **under("dropout", {"cpu": torch.default_generator.get_state()}),
-        }
-        if self.device.type == "cuda":
-            tensors["dropout/cuda"] = torch.cuda.get_rng_state(self.device)
-        if self.order is not None:
-            tensors["order"] = self.order
-        values: dict[str, Any] = {**asdict(self.at), "seconds": seconds, "rows": [to_dict(row) for row in self.rows]}
-        values["start"] = None if self.start is None else to_dict(self.start)
-        return State(tensors, values)
-
-    def restore(self, state: State) -> None:
-        """Go on from what `state` gave, to the same bits on the same machine in one process."""
-        values = dict(state.values)
-        self.rows = [from_dict(EpochRow, row) for row in values.pop("rows")]
-        start = values.pop("start")
-        self.start = None if start is None else from_dict(Tracked, start)
-        self.at = Progressed(**{**values, "best": tuple(values["best"])})
-        self.model.load_state_dict({**self.model.state_dict(), **part("model", state)})
-        self.best = {**self.best, **{k: v.to(self.best[k].device) for k, v in part("best", state).items()}}
-        restore_optimisers(self.optimisers, part("optimiser", state))
-        for name, kept in part("generator", state).items():
-            self.generators[name].set_state(kept)
-        self.loss.restore(part("objective", state))
-        self.added.restore(part("added", state))
-        self.place.restore(part("place", state))
-        torch.default_generator.set_state(state.tensors["dropout/cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state.tensors["dropout/cuda"], self.device)
-        self.order = state.tensors.get("order")
-        if self.place.rank:  # what was written are process 0's numbers: the others need other ones
-            fresh = stream(self.seed, f"objective/{self.place.rank}/{self.at.step}")
-            self.generators["objective"] = fresh
-            torch.manual_seed(int(fresh.initial_seed()) % 2**63)
+        self.order = None
 
     def _check(self, loss: float, what: str = "loss") -> None:
         how = self.plan.dynamics
         if not isfinite(loss):
-            raise UsageError(
+            raise LostRunError(
                 f"the {what} is {abs(loss)} at step {self.at.step + (what == 'loss')} in epoch {self.at.epoch + 1} of "
-                f"{how.epochs}: lower the learning rate ({how.learning_rate:g}){self.kept}"
+                f"{how.epochs}: lower the learning rate ({how.learning_rate:g}){self.kept()}"
             )

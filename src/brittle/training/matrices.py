@@ -12,11 +12,13 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from brittle.compression.pairs import rank_of, write_factors
 from brittle.errors import UsageError
-from brittle.models.layers import LowRankConv2d, LowRankLinear
+from brittle.models.layers import LowRankConv2d, LowRankConv2dIn, LowRankLinear
+from brittle.training.cores import LowRank, core_of, pair_of, product_of
 
-_LOW = (LowRankLinear, LowRankConv2d)
-_CONVOLUTIONS = (nn.Conv2d, LowRankConv2d)
+_LOW = (LowRankLinear, LowRankConv2d, LowRankConv2dIn)
+_CONVOLUTIONS = (nn.Conv2d, LowRankConv2d, LowRankConv2dIn)
 _LAYERS = (nn.Linear, nn.Conv2d, *_LOW)
 
 
@@ -26,7 +28,7 @@ class StructureMatrix:
 
     Attributes:
         name: the module's name in the model.
-        module: an `nn.Linear`, `nn.Conv2d`, `LowRankLinear` or `LowRankConv2d`.
+        module: an `nn.Linear`, `nn.Conv2d`, `LowRankLinear`, `LowRankConv2d` or `LowRankConv2dIn`.
     """
 
     name: str
@@ -35,24 +37,27 @@ class StructureMatrix:
     def tensor(self) -> Tensor:
         """W (h, d), with gradients to the parameters; of a low-rank layer the product of its factors."""
         module = self.module
-        if isinstance(module, LowRankLinear | LowRankConv2d):
-            return module.second.weight.flatten(1) @ module.first.weight.flatten(1)
+        if isinstance(module, LowRank):
+            return product_of(module)
         assert isinstance(module, nn.Linear | nn.Conv2d)
         return module.weight.flatten(1)
+
+    def core(self) -> Tensor:
+        """A matrix with W's singular values that need not be zero: of a low-rank layer (r, r), else W itself."""
+        return core_of(self.module) if isinstance(self.module, LowRank) else self.tensor()
 
     @torch.no_grad()
     def write(self, weight: Tensor) -> None:
         """Put W (h, d) in place; in a low-rank layer its best approximation of that rank (Eckart and Young 1936).
 
-        The factors are `U sqrt(S)` and `sqrt(S) V^t` of the singular value decomposition in float64.
+        The factors are `U sqrt(S)` and `sqrt(S) V^t` of the singular value decomposition in float64, of W unfolded as
+        the layer unfolds it.
         """
         module = self.module
-        if isinstance(module, LowRankLinear | LowRankConv2d):
-            rank = len(module.first.weight)
-            u, s, vt = torch.linalg.svd(weight.double(), full_matrices=False)
-            root = s[:rank].sqrt()
-            module.second.weight.copy_((u[:, :rank] * root).view_as(module.second.weight))
-            module.first.weight.copy_((root[:, None] * vt[:rank]).view_as(module.first.weight))
+        if isinstance(module, LowRank):
+            u, s, vt = torch.linalg.svd(_unfolded(module, weight.double()), full_matrices=False)
+            root = s[: rank_of(module)].sqrt()
+            write_factors(module, u[:, : len(root)] * root, root[:, None] * vt[: len(root)])
         else:
             assert isinstance(module, nn.Linear | nn.Conv2d)
             module.weight.copy_(weight.view_as(module.weight))
@@ -61,7 +66,7 @@ class StructureMatrix:
     def rescale(self, factor: float) -> None:
         """Multiply W by a factor >= 0; in a low-rank layer both factors by its root."""
         module = self.module
-        if isinstance(module, LowRankLinear | LowRankConv2d):
+        if isinstance(module, LowRank):
             module.first.weight.mul_(factor**0.5)
             module.second.weight.mul_(factor**0.5)
         else:
@@ -72,9 +77,9 @@ class StructureMatrix:
     def frobenius(self) -> float:
         """||W||_F, in float64."""
         module = self.module
-        if isinstance(module, LowRankLinear | LowRankConv2d):
-            first, second = module.first.weight.double().flatten(1), module.second.weight.double().flatten(1)
-            return float(torch.linalg.matrix_norm(second @ first))
+        if isinstance(module, LowRank):
+            left, right = pair_of(module)
+            return float(torch.linalg.matrix_norm(left.double() @ right.double()))
         return float(torch.linalg.matrix_norm(self.tensor().double()))
 
 
@@ -90,7 +95,7 @@ def structure_matrices(model: nn.Module) -> tuple[StructureMatrix, ...]:
         if id(module) in inside or not isinstance(module, _LAYERS):
             continue
         inside.update(id(part) for part in module.modules())
-        own = module.first.weight if isinstance(module, LowRankLinear | LowRankConv2d) else module.weight
+        own = module.first.weight if isinstance(module, LowRank) else module.weight
         if id(own) not in seen:
             seen.add(id(own))
             found.append(StructureMatrix(name or "weight", module))
@@ -132,3 +137,11 @@ def chosen_matrices(model: nn.Module, patterns: Sequence[str] | None) -> tuple[S
     if not chosen:
         raise UsageError(f"no layers are named: give at least one pattern, the model's layers are {names}")
     return chosen
+
+
+def _unfolded(module: LowRank, weight: Tensor) -> Tensor:
+    """W (h, d) as the matrix that the layer's factors multiply to."""
+    if not isinstance(module, LowRankConv2dIn):
+        return weight
+    channels = module.first.weight.shape[1]
+    return weight.unflatten(1, (channels, -1)).transpose(0, 1).flatten(1)

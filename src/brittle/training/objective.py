@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from brittle.training.protocols import Loss
+from brittle.training.protocols import Generators, Loss
 
 
 class Stateless:
@@ -42,5 +41,5 @@ class CrossEntropy:
 
 
 class _CrossEntropy(Stateless):
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, generator: Generators) -> Tensor:
         return F.cross_entropy(model(x), y, reduction="none")

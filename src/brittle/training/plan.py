@@ -8,7 +8,7 @@ from math import isfinite
 from brittle.errors import UsageError
 from brittle.training.objective import CrossEntropy
 from brittle.training.optimisers import optimiser_named
-from brittle.training.protocols import Objective
+from brittle.training.protocols import Hold, Judge, Objective
 from brittle.training.schedules import schedule_named
 
 
@@ -46,6 +46,8 @@ class Dynamics:
         gradient_noise: heavy-tailed noise on the gradients; None for none.
         patience: epochs without a better validation loss after which training stops; None: never.
         clip: largest gradient norm (all parameters together, after the noise); None: any.
+        steps: steps after which the run ends, within an epoch too, which then counts as one: the schedule falls to its
+            end by then. None: after `epochs`.
 
     Raises:
         UsageError: a number out of its range, or an unknown optimiser or schedule.
@@ -62,6 +64,7 @@ class Dynamics:
     gradient_noise: HeavyTails | None = None
     patience: int | None = None
     clip: float | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -84,6 +87,8 @@ class Dynamics:
             raise UsageError(
                 f"the largest gradient norm must be a positive number, got {self.clip!r}: leave it out for any"
             )
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"steps must be at least 1, got {self.steps!r}: leave it out to train for all epochs")
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ class Plan:
         layers: patterns of layer names (`fnmatch`); None for the paper's choice: all but the head and the first
             convolution.
         hold_scale: project each chosen layer back to the Frobenius norm it started with, after every step.
+        holds: what else is kept true after every step, in this order, before the scale: see `held`.
+        judge: says which epoch is best; None: the highest accuracy on validation, ties to the lower loss.
 
     Raises:
         UsageError: a negative strength or a penalty given twice.
@@ -116,6 +123,8 @@ class Plan:
     penalties: tuple[Weighted, ...] = ()
     layers: tuple[str, ...] | None = None
     hold_scale: bool = False
+    holds: tuple[Hold, ...] = ()
+    judge: Judge | None = None
 
     def __post_init__(self) -> None:
         names = [penalty.name for penalty in self.penalties]

@@ -1,4 +1,4 @@
-"""The roles in training: what a step minimises, and what is added to it.
+"""The roles in training: what a step minimises, what is added to it, what is held, and who says which epoch is best.
 
 Legend: b samples of a batch, h neurons, d fan-in; a leading M counts the members of an ensemble that train at once.
 """
@@ -6,6 +6,7 @@ Legend: b samples of a batch, h neurons, d fan-in; a leading M counts the member
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from brittle.data.split import Split
 from brittle.results.training import Tracked
+
+# One generator for a batch, or one for each ensemble member whose samples are folded into it, in order.
+Generators = torch.Generator | Sequence[torch.Generator]
 
 
 class Stateful(Protocol):
@@ -28,11 +32,12 @@ class Stateful(Protocol):
 class Loss(Stateful, Protocol):
     """An objective at work in one run."""
 
-    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, generator: Generators) -> Tensor:
         """Losses (b,) of samples x (b, *shape), y (b,), differentiable in the parameters; the caller takes the mean.
 
-        What happens to one sample does not depend on the others. All randomness comes from `generator`. The model is
-        in train mode and comes back in it.
+        What happens to one sample does not depend on the others. All randomness comes from `generator`: one, unless an
+        ensemble asks (only the objectives in `ensemble.together.FOLDING` are then met). The model is in train mode and
+        comes back in it.
         """
 
 
@@ -62,7 +67,11 @@ class Term(Stateful, Protocol):
 
 
 class Penalty(Protocol):
-    """Added to the loss with a strength >= 0: a frozen value."""
+    """Added to the loss with a strength >= 0: a frozen value.
+
+    One with a class attribute `of_core = True` is a function of the singular values, and is given the core of a
+    low-rank layer in place of its structure matrix (see `cores.core_of`).
+    """
 
     @property
     def name(self) -> str:
@@ -91,3 +100,50 @@ class Watch(Protocol):
 
     def __call__(self, model: nn.Module, validation: Split, *, seed: int) -> Tracked:
         """What it sees. The model is in eval mode, its parameters held still, and is left as it was."""
+
+
+class Held(Protocol):
+    """Something kept true of one model's weights."""
+
+    def __call__(self, step: int | None) -> None:
+        """Put the weights right again, in place: after so many finished steps, or (None) at the end of an epoch."""
+
+
+class Hold(Protocol):
+    """Kept true from the first step on: a frozen value whose printed form tells it from others.
+
+    It remembers nothing but what the weights were when the run began, so that checkpoints need not know it.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name records show, such as "zeros"."""
+
+    def start(self, model: nn.Module) -> Held:
+        """At work on the weights that `model` has now.
+
+        Raises:
+            UsageError: nothing to hold.
+        """
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How good a model is at the end of an epoch.
+
+    Attributes:
+        rank: compared in order, larger is better.
+        lost: what patience watches: smaller is better.
+        seen: what a record should show of it; None for nothing.
+    """
+
+    rank: tuple[float, float]
+    lost: float
+    seen: Tracked | None = None
+
+
+class Judge(Protocol):
+    """Says which epoch is best: a frozen value whose printed form tells it from others."""
+
+    def __call__(self, model: nn.Module, validation: Split, *, seed: int) -> Judged:
+        """How good it is. The model is in eval mode, its parameters held still, and is left as it was."""

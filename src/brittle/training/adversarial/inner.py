@@ -15,7 +15,8 @@ from brittle.attacks.losses import Loss
 from brittle.attacks.room import Room, search_room
 from brittle.errors import UsageError
 from brittle.threats import Ball, in_box
-from brittle.training.adversarial.members import Generators, normal_noise
+from brittle.training.adversarial.members import normal_noise
+from brittle.training.protocols import Generators
 
 # The norms whose steepest step is one that training can take.
 _NORMS = ("linf", "l2")
@@ -51,6 +52,16 @@ def check_steps(steps: int) -> None:
     """
     if steps < 1:
         raise UsageError(f"adversarial training needs at least 1 step of attack, got {steps!r}")
+
+
+def check_share(share: float) -> None:
+    """Refuse a share of attacked samples that is no share.
+
+    Raises:
+        UsageError: with the number that came.
+    """
+    if not 0 < share <= 1:
+        raise UsageError(f"the share of attacked samples lies in (0, 1], got {share!r}: 1 attacks all of them")
 
 
 def room_around(threat: Ball, x: Tensor) -> Room:

@@ -1,21 +1,18 @@
 """Batches that hold the samples of several ensemble members: who draws which random numbers, who is attacked.
 
+With a generator for each member it meets the same random numbers and the same choice of samples as in a run of its own.
 Legend: b samples of a member, M members; a folded batch is (M*b, *shape), member after member.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 
 import torch
 from torch import Tensor
 
 from brittle.errors import UsageError
-
-# One generator for a batch, or one for each member whose samples are folded into it, in order. A member then meets the
-# same random numbers and the same choice of samples as in a run of its own.
-Generators = torch.Generator | Sequence[torch.Generator]
+from brittle.training.protocols import Generators
 
 
 def member_count(x: Tensor, generators: Generators) -> int:

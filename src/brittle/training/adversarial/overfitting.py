@@ -20,6 +20,7 @@ from brittle.results.audit import Check
 from brittle.results.training import Tracked, TrackedAccuracy
 from brittle.threats import Ball
 from brittle.training.adversarial.inner import check_step, check_threat
+from brittle.training.looks import accuracies_alone
 from brittle.training.protocols import Watch
 
 _NAME = "catastrophic overfitting"
@@ -92,7 +93,7 @@ class OverfittingWatch:
         here = Split(part.x.to(like), part.y.to(like.device))
         right, _ = clean_right(model, here.x, here.y, self.batch_size)
         pair = tuple(self._attacked(model, here, attack, seed) for attack in (self.single, self.several))
-        seen = _bare(len(here), float(right.double().mean()), pair)
+        seen = accuracies_alone(len(here), float(right.double().mean()), pair)
         if self.stop:
             found = overfitting([seen], int(here.y.bincount().max()) / len(here))
             if found.verdict == "problem":
@@ -161,15 +162,3 @@ def _pairs(tracked: Tracked) -> list[tuple[TrackedAccuracy, TrackedAccuracy]]:
         if single.attack == name and others:
             pairs.append((single, min(others, key=lambda a: a.accuracy)))
     return pairs
-
-
-def _bare(n: int, clean: float, attacked: tuple[TrackedAccuracy, ...]) -> Tracked:
-    return Tracked(
-        n=n,
-        clean=clean,
-        attacked=attacked,
-        k_fraction=0.1,
-        layers=(),
-        products={},
-        why="only accuracies were watched",
-    )

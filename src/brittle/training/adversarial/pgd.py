@@ -8,13 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from brittle.attacks.losses import cross_entropy
-from brittle.errors import UsageError
 from brittle.models.frozen import frozen
 from brittle.threats import Ball
-from brittle.training.adversarial.inner import ball_start, check_step, check_steps, check_threat, climb, room_around
-from brittle.training.adversarial.members import Generators, spread_rows
+from brittle.training.adversarial.inner import (
+    ball_start,
+    check_share,
+    check_step,
+    check_steps,
+    check_threat,
+    climb,
+    room_around,
+)
+from brittle.training.adversarial.members import spread_rows
 from brittle.training.objective import Stateless
-from brittle.training.protocols import Loss
+from brittle.training.protocols import Generators, Loss
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,7 @@ class PGDTraining:
         check_threat(self.threat)
         check_steps(self.steps)
         check_step(self.step_size)
-        if not 0 < self.share <= 1:
-            raise UsageError(f"the share of attacked samples lies in (0, 1], got {self.share!r}: 1 attacks all of them")
+        check_share(self.share)
 
     @property
     def name(self) -> str:

@@ -16,9 +16,9 @@ from brittle.errors import UsageError
 from brittle.models.frozen import frozen
 from brittle.threats import Ball, in_box
 from brittle.training.adversarial.inner import check_step, check_steps, check_threat, climb, room_around
-from brittle.training.adversarial.members import Generators, normal_noise
+from brittle.training.adversarial.members import normal_noise
 from brittle.training.objective import Stateless
-from brittle.training.protocols import Loss
+from brittle.training.protocols import Generators, Loss
 
 # Standard deviation of the start's noise, pixel units (Algorithm 1 of the paper): at x itself the gradient is zero.
 _START = 0.001
@@ -27,6 +27,16 @@ _START = 0.001
 def divergence(logits: Tensor, log_p: Tensor) -> Tensor:
     """`KL(p || softmax(logits)) = sum_j p_j (log p_j - log q_j)` in nats, (b, c), (b, c) -> (b,)."""
     return F.kl_div(F.log_softmax(logits, 1), log_p, reduction="none", log_target=True).sum(1)
+
+
+def check_beta(beta: float) -> None:
+    """Refuse a weight of the second term that is negative or no number.
+
+    Raises:
+        UsageError: with the number that came.
+    """
+    if not (isfinite(beta) and beta >= 0):
+        raise UsageError(f"TRADES needs beta >= 0, got {beta!r}: 6 is usual")
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,7 @@ class TRADES:
         check_threat(self.threat)
         check_steps(self.steps)
         check_step(self.step_size)
-        if not (isfinite(self.beta) and self.beta >= 0):
-            raise UsageError(f"TRADES needs beta >= 0, got {self.beta!r}: 6 is usual")
+        check_beta(self.beta)
 
     @property
     def name(self) -> str:

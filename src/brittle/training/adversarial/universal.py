@@ -18,8 +18,8 @@ from brittle.errors import UsageError
 from brittle.models.frozen import frozen
 from brittle.threats import Ball, in_box
 from brittle.training.adversarial.inner import check_step, check_threat, room_around
-from brittle.training.adversarial.members import Generators, member_count
-from brittle.training.protocols import Loss
+from brittle.training.adversarial.members import member_count
+from brittle.training.protocols import Generators, Loss
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from brittle.models.layers import LowRankConv2d, LowRankLinear
-from brittle.training.added import Added
+from brittle.training.added import Added, seen_by
+from brittle.training.cores import LowRank, core_of, pair_of, product_of
 from brittle.training.ensemble.stack import Stack
 from brittle.training.plan import Plan
 from brittle.training.protocols import Penalty, Term
@@ -28,25 +28,29 @@ class StackedMatrix:
     def tensor(self) -> Tensor:
         """W (M, h, d), with gradients to the parameters; of low-rank layers the products of their factors."""
         module = self.module
-        if isinstance(module, LowRankLinear | LowRankConv2d):
-            return module.second.weight.flatten(2) @ module.first.weight.flatten(2)
+        if isinstance(module, LowRank):
+            return product_of(module)
         assert isinstance(module, nn.Linear | nn.Conv2d)
         return module.weight.flatten(2)
+
+    def core(self) -> Tensor:
+        """Matrices with W's singular values that need not be zero: of low-rank layers (M, r, r), else W itself."""
+        return core_of(self.module) if isinstance(self.module, LowRank) else self.tensor()
 
     @torch.no_grad()
     def frobenius(self) -> Tensor:
         """||W||_F of each member, (M,), float64."""
         module = self.module
-        if isinstance(module, LowRankLinear | LowRankConv2d):
-            first, second = module.first.weight.double().flatten(2), module.second.weight.double().flatten(2)
-            return torch.linalg.matrix_norm(second @ first)
+        if isinstance(module, LowRank):
+            left, right = pair_of(module)
+            return torch.linalg.matrix_norm(left.double() @ right.double())
         return torch.linalg.matrix_norm(self.tensor().double())
 
     @torch.no_grad()
     def rescale(self, factor: Tensor) -> None:
         """Multiply each member's W by its factor >= 0 of (M,); in a low-rank layer both factors by its root."""
         module = self.module
-        if isinstance(module, LowRankLinear | LowRankConv2d):
+        if isinstance(module, LowRank):
             for part in (module.first, module.second):
                 _scale(part.weight, factor.sqrt())
         else:
@@ -66,26 +70,28 @@ class Additions:
 
     def __init__(self, stack: Stack, model: nn.Module, added: Added, plans: Sequence[Plan]) -> None:
         like = stack.flat
+        self._size = stack.size
         places = {id(module): i for i, module in enumerate(model.modules())}
         modules = list(stack.net.modules())
         self._matrices = [StackedMatrix(modules[places[id(m.module)]]) for m in added.matrices]
         self._penalties: dict[str, Penalty] = added.penalties
-        self._terms: list[tuple[Term, Tensor]] = []
+        self._terms: list[tuple[Penalty, Term, Tensor]] = []
         self._proximal: list[tuple[Penalty, list[float]]] = []
         for i, weighted in enumerate(plans[0].penalties):
             penalty, strengths = self._penalties[weighted.name], [plan.penalties[i].strength for plan in plans]
             if weighted.proximal:
                 self._proximal.append((penalty, strengths))
             elif any(strengths):
-                self._terms.append((penalty.start(), torch.tensor(strengths, dtype=torch.float64).to(like)))
+                self._terms.append((penalty, penalty.start(), torch.tensor(strengths, dtype=torch.float64).to(like)))
         self._held = [matrix.frobenius() for matrix in self._matrices] if plans[0].hold_scale else []
 
     def loss(self) -> Tensor | None:
         """`sum of strength * penalty` of each member, (M,); None where there is nothing to add."""
         if not self._terms:
             return None
-        weights = [matrix.tensor() for matrix in self._matrices]
-        return torch.stack([strengths * term(weights) for term, strengths in self._terms]).sum(0)
+        weights = seen_by([penalty for penalty, _, _ in self._terms], self._matrices)
+        parts = [strengths * term(seen) for seen, (_, term, strengths) in zip(weights, self._terms, strict=True)]
+        return torch.stack(parts).sum(0)
 
     @torch.no_grad()
     def settle(self, rates: Sequence[float]) -> None:
@@ -102,9 +108,12 @@ class Additions:
     @torch.no_grad()
     def values(self) -> list[dict[str, float]]:
         """Each member's penalties now, before their strengths."""
-        weights = [matrix.tensor() for matrix in self._matrices]
-        columns = {name: penalty.value(weights).tolist() for name, penalty in self._penalties.items()}
-        members = range(len(weights[0]) if weights else 0)
+        weights = seen_by(list(self._penalties.values()), self._matrices)
+        columns = {
+            name: penalty.value(seen).tolist()
+            for seen, (name, penalty) in zip(weights, self._penalties.items(), strict=True)
+        }
+        members = range(self._size if self._matrices else 0)
         return [{name: float(column[m]) for name, column in columns.items()} for m in members]
 
 

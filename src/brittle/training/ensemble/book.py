@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from brittle.results.training import EpochRow, Tracked
+from brittle.results.training import Tracked
+from brittle.training.booking import Closing, close_books
 from brittle.training.engine_run import Run
 
 
@@ -34,27 +35,10 @@ def close_epoch(
         if run.at.stopped:
             better.append(False)
             continue
-        at, score = run.at, (float(scores[m, 0]), float(scores[m, 1]))
-        at.epoch += 1
-        at.seen += sum(sizes)
-        better.append(score > at.best)
-        if better[-1]:
-            at.best, at.best_epoch = score, at.epoch
-        at.waited = 0 if -score[1] < at.lowest else at.waited + 1
-        at.lowest = min(at.lowest, -score[1])
-        patience = run.plan.dynamics.patience
-        at.stopped = patience is not None and at.waited >= patience
-        total = sum(float(loss) * size for loss, size in zip(losses[:, m], sizes, strict=True))
-        row = EpochRow(
-            epoch=at.epoch,
-            steps=at.step,
-            gradients=run.plan.objective.cost * at.seen,
-            learning_rate=run.rates[at.step - 1],
-            loss=total / sum(sizes),
-            penalties=penalties[m],
-            validation_loss=-score[1],
-            validation_accuracy=score[0],
-            tracked=tracked[m],
-        )
-        run.rows.append(row)
+        run.at.losses = sum(float(loss) * size for loss, size in zip(losses[:, m], sizes, strict=True))
+        run.at.samples = sum(sizes)
+        accuracy, minus_loss = scores[m].tolist()
+        closing = Closing(accuracy, -minus_loss, penalties[m], tracked[m])
+        run.rows.append(close_books(run.at, run.plan, run.rates, closing))
+        better.append(run.at.best_epoch == run.at.epoch)
     return better

@@ -13,10 +13,12 @@ from brittle.errors import ModelError, UsageError
 from brittle.evaluation.progress import Progress
 from brittle.models.recipe import Recipe, build
 from brittle.results.training import TrainingData
-from brittle.training.engine import Trained, _check_fits, _history, _tracked
+from brittle.training.engine import Trained
 from brittle.training.ensemble.book import close_epoch
 from brittle.training.ensemble.steps import Steps, check_numbers
 from brittle.training.ensemble.together import check_counts, why_not
+from brittle.training.fits import check_fits
+from brittle.training.history import history_of
 from brittle.training.place import Here
 from brittle.training.plan import Plan
 from brittle.training.protocols import Watch
@@ -64,7 +66,7 @@ def train_ensemble(
     models = members_of(members, seeds)
     check_counts(models, plans, seeds)
     put(models, device)
-    check_fit(models[0], train, validation)
+    check_fits(models[0], train, validation)
     why = why_not(models, plans, train)
     if why:
         raise UsageError(f"these nets cannot be trained at once: {why}; train_many sorts them")
@@ -89,11 +91,6 @@ def put(models: Sequence[nn.Module], device: str | None) -> None:
         Here(device).put(model)
 
 
-def check_fit(model: nn.Module, train: Split, validation: Split) -> None:
-    """Refuse data that do not fit the model: raises what `engine.train` raises for them."""
-    _check_fits(model, train, validation)
-
-
 def train_stack(
     models: Sequence[nn.Module],
     train: Split,
@@ -111,14 +108,14 @@ def train_stack(
     best = [value.clone() for value in stack.changing()]
     try:
         for run in runs:
-            run.start = _tracked(track, run, 0)
+            run.start = run.look(track, 0)
         while not all(run.finished for run in runs):
             epoch, scores = steps.epoch(), steps.scores()
             check_numbers(runs, epoch.losses + epoch.added, scores[:, 1])
             done = max(run.at.epoch for run in runs) + 1
             if track is not None:
                 stack.write(stack.changing(), models)
-            tracked = [None if run.finished else _tracked(track, run, done) for run in runs]
+            tracked = [None if run.finished else run.look(track, done) for run in runs]
             better = close_epoch(runs, epoch.losses, epoch.sizes, scores, steps.penalties(), tracked)
             _keep(best, stack.changing(), better)
             if progress is not None:
@@ -129,7 +126,7 @@ def train_stack(
             model.eval()
     seconds = (time.monotonic() - started) / len(runs)
     data = [TrainingData(len(split), split.sha256()) for split in (train, validation)]
-    return tuple(Trained(run.model, _history(run, data[0], data[1], seconds)) for run in runs)
+    return tuple(Trained(run.model, history_of(run, data[0], data[1], seconds)) for run in runs)
 
 
 @torch.no_grad()

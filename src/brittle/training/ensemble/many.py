@@ -13,9 +13,10 @@ from brittle.evaluation.progress import Progress
 from brittle.models.recipe import Recipe
 from brittle.training.engine import Trained
 from brittle.training.engine import train as train_one
-from brittle.training.ensemble.engine import check_fit, members_of, put, train_stack
+from brittle.training.ensemble.engine import members_of, put, train_stack
 from brittle.training.ensemble.rule import at_once_by_rule
 from brittle.training.ensemble.together import alike, check_counts, why_not
+from brittle.training.fits import check_fits
 from brittle.training.plan import Plan
 from brittle.training.protocols import Watch
 
@@ -62,7 +63,7 @@ def train_many(
     check_counts(models, plans, seeds)
     put(models, device)
     for model in models:
-        check_fit(model, train, validation)
+        check_fits(model, train, validation)
     total, done = sum(plan.dynamics.epochs for plan in plans), 0
     trained: dict[int, Trained] = {}
     for part in _parts(models, plans, train, at_once):

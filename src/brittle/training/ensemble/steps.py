@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -98,8 +97,7 @@ class Steps:
     def _move(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """One step on samples batch (M, b): losses and additions (M,) before it."""
         x, y = self._x[batch.flatten()].to(self._like), self._y.gather(1, batch).flatten()
-        # An objective that stands in `FOLDING` takes a generator for each member.
-        each = self._loss(self.stack, x, y, cast(torch.Generator, self._objective_numbers))
+        each = self._loss(self.stack, x, y, self._objective_numbers)
         losses, added = each.unflatten(0, (self.stack.size, -1)).mean(1), self._additions.loss()
         total = losses if added is None else losses + added
         # Members share no weights, so the gradient of the sum holds every member's own.

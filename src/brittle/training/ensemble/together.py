@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from brittle.data.split import Split
 from brittle.errors import UsageError
-from brittle.models.layers import LowRankConv2d, LowRankLinear
 from brittle.models.messages import first_line
 from brittle.training.adversarial import TRADES, FastTraining, PGDTraining, UniversalTraining
+from brittle.training.cores import LowRank
 from brittle.training.ensemble.optimisers import STACKED
 from brittle.training.ensemble.stack import Stack
 from brittle.training.matrices import chosen_matrices
@@ -102,11 +102,14 @@ def _unknown(model: nn.Module, plan: Plan) -> str:
         return f"optimiser {plan.dynamics.optimiser} is none of {', '.join(STACKED)}"
     if not isinstance(plan.objective, FOLDING):
         return f"objective {plan.objective.name} takes the samples of one member only"
+    for what, asked in (("holds", plan.holds), ("a judge", plan.judge), ("a number of steps", plan.dynamics.steps)):
+        if asked:
+            return f"the plan has {what}, which is for one net at a time"
     if len({p.dtype for p in model.parameters() if p.requires_grad}) != 1:
         return "the parameters have several number formats"
     if any(penalty.proximal for penalty in plan.penalties):
         for matrix in chosen_matrices(model, plan.layers):
-            if isinstance(matrix.module, LowRankLinear | LowRankConv2d):
+            if isinstance(matrix.module, LowRank):
                 return f"{matrix.name} is a low-rank layer, and there is a proximal step"
     return ""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,8 +19,12 @@ from brittle.training.protocols import Term
 
 @dataclass(frozen=True)
 class Orthonormality:
-    """`||G - I||_F^2 = sum_i (sigma_i^2 - 1)^2`, G the smaller Gram matrix (Brock et al. 2017)."""
+    """`||G - I||_F^2 = sum_i (sigma_i^2 - 1)^2`, G the smaller Gram matrix (Brock et al. 2017).
 
+    In training a low-rank layer counts with its core (`cores.core_of`): with the values that need not be zero.
+    """
+
+    of_core: ClassVar[bool] = True
     name: str = field(default="orthonormality", init=False)
 
     def value(self, weights: Sequence[Tensor]) -> Tensor:
@@ -35,10 +40,12 @@ class Orthonormality:
 class Condition:
     """`||G - (||W||_F^2 / r) I||_F = sqrt(sum_i (sigma_i^2 - mean sigma^2)^2)`: 0 when all singular values are equal.
 
-    Source: RobustDLRT, Schotthoefer et al. 2025, there for the core S (r, r) of a low-rank layer. On the
-    whole product of a factorised layer the values beyond its rank are zeros that count, so that it cannot become 0.
+    Source: RobustDLRT, Schotthoefer et al. 2025, there for the core S (r, r) of a low-rank layer `U S V^T`. So it is
+    here: in training a low-rank layer counts with its core (`cores.core_of`), whose values are the r that can be other
+    than zero. On the whole product the zeros beyond the rank would lower the mean that all values are drawn to.
     """
 
+    of_core: ClassVar[bool] = True
     name: str = field(default="condition", init=False)
 
     def value(self, weights: Sequence[Tensor]) -> Tensor:
