@@ -158,6 +158,6 @@ def test_the_record_says_how_long_what_was_held_and_what_chose_the_epoch() -> No
     plan = Plan(replace(how(epochs=2), steps=4), holds=(Zeros(),), judge=RobustJudge(LinfBall(0.1), samples=20))
     settings = train(pruned(), *digits(160), plan, seed=0).history.settings
     assert settings.steps == 4
-    assert settings.holds == ("Zeros()",)
+    assert settings.holds == ("zeros",)
     assert settings.chosen_by.startswith("RobustJudge(")
     assert "0.1" in settings.chosen_by

@@ -61,6 +61,6 @@ def _settings(run: Run) -> TrainingSettings:
         precision=run.place.precision if run.place.precision != "own" else str(run.like.dtype).removeprefix("torch."),
         torch=torch.__version__,
         steps=how.steps,
-        holds=tuple(map(repr, plan.holds)),
+        holds=tuple(hold.name for hold in plan.holds),
         chosen_by="" if plan.judge is None else repr(plan.judge),
     )
