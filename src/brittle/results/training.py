@@ -100,8 +100,9 @@ class TrainingSettings:
     """What is needed to run the same training again, beside the model and the samples.
 
     `cost` is in gradient evaluations for one sample in one step; `layers` are the names of the layers that penalties
-    and `hold_scale` act on, empty where nothing does. `steps` is the number of steps where it was given in place of whole
-    epochs, `holds` what else was held after steps, `chosen_by` the judge of the best epoch (empty: validation accuracy).
+    and `hold_scale` act on, empty where nothing does. `steps` is the number of steps where it was given in place of
+    whole epochs, `holds` what else was held after steps, `chosen_by` the judge of the best epoch (empty: validation
+    accuracy).
     """
 
     objective: str
