@@ -45,7 +45,7 @@ RECOVERY = {
 FROM_SCRATCH = 2e-3  # the rate of the parents: at the recoveries' rates a fresh net learns too little
 EVIDENCE, PLANNED_FROM = 1000, 2500
 TAU, CONDITION = 1.2, 0.1  # pairs of this net have condition numbers of 1.15 to 4.5 before they are held
-SOFTER = 0.1
+SOFTER = 0.2
 
 
 @dataclass(frozen=True)
