@@ -1,0 +1,1 @@
+"""Ways in which a trial's network becomes compressible."""
