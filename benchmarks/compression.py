@@ -89,7 +89,7 @@ def keep(row: Row, line: dict[str, object], masks: dict[str, np.ndarray]) -> Non
         np.savez_compressed(file, **{name: np.packbits(mask) for name, mask in masks.items()})
     lines = [*done().values(), line]
     with replacing(TABLE) as temporary, Path(temporary).open("w", newline="") as file:
-        writer = csv.DictWriter(file, (*FIELDS, *MORE), restval="")
+        writer = csv.DictWriter(file, (*FIELDS, *MORE), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
 
