@@ -106,7 +106,7 @@ def _leads(table: Table, parent: str, found: dict[str, list[Masks]], columns: li
             f"{column}: ours {points:+.1f} [{low:+.1f}, {high:+.1f}] against the best rival, {best}; clean {clean:+.1f}"
         )
         gap = mean(top, column) - mean(found[best], column) if top else 0.0
-        if gap > 0:
+        if parent == "B" and gap > 0:
             line += f"; {100 * points / gap:.0f} % of the {gap:.1f} points between it and the parent"
         answer.append(line + ".")
     if parent == "A" and "svd" in found:
