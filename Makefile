@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# timm and torchvision come without their own dependencies, which would bring another build of torch.
 # Two OpenMP pools on two cores slow small linear algebra down; workers are processes instead.
 export OMP_NUM_THREADS ?= 1
 
@@ -14,6 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps timm torchvision
 	touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
