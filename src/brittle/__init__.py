@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from brittle.api import audit, lipschitz, structure
+    from brittle.api import audit, lipschitz, structure, study
     from brittle.delivery.door import compress
     from brittle.directions.network import sensitive_directions
     from brittle.errors import BrittleError
@@ -31,6 +31,7 @@ _HOME = {
     "save": "brittle.models.file",
     "sensitive_directions": "brittle.directions.network",
     "structure": "brittle.api",
+    "study": "brittle.api",
     "universal_perturbation": "brittle.evaluation.fooling",
 }
 
@@ -46,6 +47,7 @@ __all__ = [
     "save",
     "sensitive_directions",
     "structure",
+    "study",
     "universal_perturbation",
 ]
 

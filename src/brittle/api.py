@@ -1,9 +1,12 @@
-"""The Python front door: three questions, each one call."""
+"""The Python front door: four questions, each one call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,8 +19,9 @@ from brittle.bounds.ladder import lipschitz_constants
 from brittle.compare import check_base, compare
 from brittle.data.dataset import Dataset
 from brittle.data.load import Data, as_dataset
-from brittle.errors import UsageError
+from brittle.errors import DataError, UsageError
 from brittle.evaluation.progress import Progress
+from brittle.files import make_folder
 from brittle.models.fit import check_finite
 from brittle.models.recipe import recipe_of
 from brittle.operators.network import Network, read_network
@@ -25,6 +29,10 @@ from brittle.results.audit import Audit
 from brittle.results.bounds import Rung
 from brittle.results.layer import LayerStructure
 from brittle.results.robustness import threat_key
+from brittle.results.study import StudyResult
+
+if TYPE_CHECKING:
+    from brittle.studies.study import Study
 
 
 def audit(
@@ -121,6 +129,65 @@ def lipschitz(model: nn.Module, norm: str = "l2", input_shape: tuple[int, ...] |
     network = _read(model, shape)
     rows = structure_rows(network, options.k_fraction)
     return list(lipschitz_constants(network, rows, (norm,), {})[norm].ladder.ladder)
+
+
+def study(
+    asked: Study | Mapping[str, Any] | str | Path,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    ray: str | None = None,
+    retry: bool = False,
+    time_limit: float | None = None,
+    progress: Progress | None = None,
+) -> StudyResult:
+    """Run a study of your own, or what of it has no answer yet, and judge what is there.
+
+    Args:
+        asked: a study, its plain values, or a YAML file.
+        out: folder of `trials.sqlite`; the same call goes on where it was stopped.
+        workers: processes. With more than one the caller's script needs `if __name__ == "__main__":`.
+        ray: address of a Ray cluster, or "local".
+        retry: also run the trials that failed before, once.
+        time_limit: seconds after which no trial is started.
+        progress: told (stage, done, total).
+
+    Raises:
+        BrittleError: a study that is wrong, in one line, before anything runs; or trials that all failed.
+    """
+    # audits need not wait for what only studies need
+    from brittle.studies.answer import answer_study, rows_of
+    from brittle.studies.checked import study_from
+    from brittle.studies.engine import run_trials
+    from brittle.studies.grid import expand
+    from brittle.studies.run_trial import run_group, run_trial
+    from brittle.studies.store import Store
+    from brittle.studies.study import Study
+    from brittle.studies.yaml_file import read_study
+
+    if isinstance(asked, (str, Path)):
+        asked = read_study(asked)
+    whole = asked if isinstance(asked, Study) else study_from(dict(asked))
+    trials = expand(whole)
+    deadline = None if time_limit is None else monotonic() + time_limit
+    folder = make_folder(out).resolve()
+    with Store(folder / "trials.sqlite") as store:
+        run_trials(
+            trials,
+            store,
+            run_trial,
+            group_function=run_group,
+            workers=workers,
+            ray=ray,
+            memory=folder / "shared",
+            retry=retry,
+            deadline=deadline,
+            progress=progress,
+        )
+        rows, failures = rows_of(store, trials), store.failures(trials)
+    if failures and not rows:
+        raise DataError(f"all trials failed, the first with {failures[0].traceback.strip().splitlines()[-1]}")
+    return answer_study(whole, rows, failed={failure.key for failure in failures})
 
 
 def _radii(epsilon: object) -> dict[str, tuple[float, ...]] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = tuple(sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]))
 
-_MARK = re.compile(r"<!-- (run|output)(?:: (.+?))? -->")
+_MARK = re.compile(r"<!-- (run|output|file)(?:: (.+?))? -->")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -18,7 +18,7 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 class Block:
     """A fenced block: its language, its text, the line it starts at, and the mark in the line before it.
 
-    `mark` is "run", "output" or ""; `detail` is what follows the mark's colon ("slow", "exit 1", "").
+    `mark` is "run", "output", "file" or ""; `detail` is what follows the mark's colon ("slow", "exit 1", a name, "").
     """
 
     language: str

@@ -30,6 +30,8 @@ def _run_page(page: Path, capfd: pytest.CaptureFixture[str], *, slow: bool) -> N
         where = f"{name(page)}:{block.line}"
         if block.language == "python":
             exec(compile(block.text, where, "exec"), scope)
+        elif block.mark == "file":
+            Path(block.detail).write_text(block.text + "\n", encoding="utf-8")
         elif block.mark == "run" and (slow or block.detail != "slow"):
             capfd.readouterr()
             for command in block.commands:
@@ -79,9 +81,10 @@ def test_marks_are_understood() -> None:
         for block in blocks(page):
             where = f"{name(page)}:{block.line}"
             assert block.language in _LANGUAGES, f"{where}: a block in {block.language!r} is never checked"
-            assert block.detail in ("", "slow") or re.fullmatch(r"exit \d+", block.detail), f"{where}: {block.detail}"
+            understood = r"\w[\w.-]*" if block.mark == "file" else r"(slow|exit \d+)?"
+            assert re.fullmatch(understood, block.detail), f"{where}: {block.detail}"
             assert block.mark != "run" or block.commands, f"{where}: nothing to run"
-        marks = len(re.findall(r"^<!-- (run|output)", page.read_text(encoding="utf-8"), flags=re.M))
+        marks = len(re.findall(r"^<!-- (run|output|file)", page.read_text(encoding="utf-8"), flags=re.M))
         assert marks == sum(b.mark != "" for b in blocks(page)), f"{name(page)}: a mark without a block under it"
 
 

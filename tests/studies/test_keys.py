@@ -128,3 +128,13 @@ def test_names_beside_a_folder_of_the_same_name_are_no_places(tmp_path: Path, mo
     (tmp_path / "linear").mkdir()
     monkeypatch.chdir(tmp_path)
     assert json.loads(canonical(Trial(data="synthetic:linear")))["data"] == "synthetic:linear"
+
+
+def test_some_classes_of_data_on_the_disk_are_known_by_content(tmp_path: Path) -> None:
+    for name, content in (("a", "1"), ("b", "1"), ("c", "22")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text(content)
+    here, moved, other = (trial_key(Trial(data=f"classes:0-4:mnist:{tmp_path / name}")) for name in "abc")
+    assert here == moved != other
+    assert str(tmp_path) not in canonical(Trial(data=f"classes:0-4:mnist:{tmp_path / 'a'}"))
+    assert trial_key(Trial(data="classes:0-4:digits")) != trial_key(Trial(data="classes:5-9:digits"))

@@ -19,6 +19,7 @@ from brittle.cli.compress import compress
 from brittle.cli.demo import demo
 from brittle.cli.exits import BAD_INPUT, DONE, INTERNAL, INTERRUPTED
 from brittle.cli.report import report
+from brittle.cli.study import study
 from brittle.cli.train import train
 from brittle.cli.typed import spread_numbers
 from brittle.errors import BrittleError, SoundnessError, UsageError
@@ -37,6 +38,7 @@ app.command()(audit)
 app.command()(attack)
 app.command()(compress)
 app.command()(report)
+app.add_typer(study, name="study")
 app.command()(train)
 
 

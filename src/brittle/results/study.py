@@ -52,23 +52,54 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class CellData:
+    """What a cell's figure is drawn from: n seeds down, k levels across, and the trials behind each number.
+
+    Attributes:
+        levels: k names, the reference first.
+        seeds: n training seeds.
+        predictor: name of x.
+        x: (n, k) values; None where a trial is missing.
+        outcomes: (n, k) values by name, accuracies in points.
+        trials: (n, k) keys of the trials each point was made from (two where it is a difference).
+    """
+
+    levels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    predictor: str
+    x: tuple[tuple[float | None, ...], ...]
+    outcomes: dict[str, tuple[tuple[float | None, ...], ...]]
+    trials: tuple[tuple[tuple[str, ...], ...], ...]
+
+
+@dataclass(frozen=True)
 class CellVerdict:
-    """The claim in one cell (source x task x scale): its trends and what they say there, before any correction."""
+    """The claim in one cell (source x task x scale): its trends and what they say there, before any correction.
+
+    `counts` is False for a control, which is shown beside the answer and does not decide.
+    """
 
     cell: str
+    scale: str
+    counts: bool
     trends: tuple[Trend, ...]
     outcome: Outcome
     words: str
+    data: CellData
 
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """A claim's verdict: `p` of the whole claim, `p_holm` after Holm's correction over all claims of the study."""
+    """A claim's verdict: `p` of the whole claim, `p_holm` after Holm's correction over all claims of the study.
+
+    `labels` name the predictors and outcomes of its cells in words that a reader understands.
+    """
 
     claim: str
     title: str
     question: str
     criterion: str
+    labels: dict[str, str]
     sources: tuple[str, ...]
     controls: tuple[str, ...]
     cells: tuple[CellVerdict, ...]

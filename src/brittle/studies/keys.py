@@ -28,8 +28,10 @@ APART: Final = (
     "demo",
     "report",
     "schema",
+    "studies/answer.py",
     "studies/arrays.py",
     "studies/batches.py",
+    "studies/cell_data.py",
     "studies/cells.py",
     "studies/checked.py",
     "studies/claims",
@@ -62,10 +64,19 @@ def canonical(trial: Trial) -> str:
     """
     config: dict[str, Any] = trial.model_dump(mode="json")
     for field in ("data", "transfer"):
-        name, colon, place = str(config[field]).partition(":")
-        if colon and name not in _NO_PATH and os.path.exists(place):
-            config[field] = f"{name}:sha256={fingerprint(os.path.realpath(place))}"
+        config[field] = None if config[field] is None else _by_content(config[field])
     return json.dumps(_plain(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _by_content(data: str) -> str:
+    """A DATA string with what lies at its place instead of the place."""
+    name, colon, place = data.partition(":")
+    if name == "classes":
+        wanted, inside, inner = place.partition(":")
+        return f"{name}{colon}{wanted}{inside}{_by_content(inner)}"
+    if colon and name not in _NO_PATH and os.path.exists(place):
+        return f"{name}:sha256={fingerprint(os.path.realpath(place))}"
+    return data
 
 
 def _plain(value: Any) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from brittle.errors import UsageError
 from brittle.results.study import CellVerdict, ClaimVerdict, Outcome, Trend
+from brittle.studies.cell_data import cell_data
 from brittle.studies.statistics.correlation import pearson, spearman
 from brittle.studies.statistics.criterion import Criterion
 from brittle.studies.statistics.evidence import Evidence, gather, measure, rule, sentences, shows
@@ -28,12 +29,17 @@ class ClaimCase:
     sources: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     would_change: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class _Cell:
-    """A cell after its own tests; `evidence` is None where it tests nothing, and `why` says why."""
+    """A cell after its own tests; `evidence` is None where it tests nothing, and `why` says why.
 
+    `table` has complete seeds only, `given` all.
+    """
+
+    given: CellTable
     table: CellTable
     evidence: Evidence | None
     why: str = ""
@@ -76,6 +82,7 @@ def decide(
                 title=case.title,
                 question=case.question,
                 criterion=case.criterion.words(alpha),
+                labels=case.labels,
                 sources=case.sources,
                 controls=case.controls,
                 cells=tuple(_cell_verdict(case.criterion, cell, seed, alpha, bootstrap) for cell in cells),
@@ -92,15 +99,15 @@ def decide(
 def _judge(criterion: Criterion, table: CellTable, seed: int, resamples: int) -> _Cell:
     for target in criterion.targets:
         table.outcome(target.outcome)  # a wrong name is an error even where the cell is then left out
-    table = table.complete()
+    given, table = table, table.complete()
     if len(table.seeds) < criterion.least_seeds or len(table.levels) < criterion.least_levels:
         have = f"{count(len(table.seeds), 'complete seed')} and {count(len(table.levels), 'level')}"
-        return _Cell(table, None, f"{have}, {criterion.least_seeds} and {criterion.least_levels} are needed")
+        return _Cell(given, table, None, f"{have}, {criterion.least_seeds} and {criterion.least_levels} are needed")
     rise = table.x[:, -1] - table.x[:, 0]
     if criterion.premise and not mean_interval(rise)[0] > 0:
         said = change(table.predictor, "", float(rise.mean()), mean_interval(rise))
-        return _Cell(table, None, f"its networks did not become more compressible ({said})")
-    return _Cell(table, gather(criterion, [table], seed, resamples))
+        return _Cell(given, table, None, f"its networks did not become more compressible ({said})")
+    return _Cell(given, table, gather(criterion, [table], seed, resamples))
 
 
 def _deciding(cells: Sequence[_Cell]) -> list[tuple[CellTable, Evidence]]:
@@ -144,20 +151,19 @@ def _outcome(
 
 
 def _cell_verdict(criterion: Criterion, cell: _Cell, seed: int, alpha: float, bootstrap: int) -> CellVerdict:
-    name = f"{cell.table.cell}, scale {cell.table.scale}"
-    if cell.evidence is None:
-        return CellVerdict(name, (), "inconclusive", f"{name}: {cell.why}")
-    p = cell.evidence.test.p
-    targets = range(len(criterion.targets))
-    trends = tuple(_trend(criterion, cell.table, name, cell.evidence, i, seed, bootstrap) for i in targets)
-    effects = f"{sentences(criterion, cell.evidence.effects)}, {count(len(cell.table.seeds), 'seed')}"
-    floor = "" if all(cell.evidence.room) else "; the reference leaves too little room to see an effect"
-    return CellVerdict(
-        name,
-        trends,
-        rule(cell.evidence, criterion, p, alpha),
-        f"{name}: {effects}, {p_words(p)} before any correction{floor}",
-    )
+    table, evidence = cell.table, cell.evidence
+    name = f"{table.cell}, scale {table.scale}"
+    trends: tuple[Trend, ...] = ()
+    outcome: Outcome = "inconclusive"
+    words = f"{name}: {cell.why}"
+    if evidence is not None:
+        targets = range(len(criterion.targets))
+        trends = tuple(_trend(criterion, table, name, evidence, i, seed, bootstrap) for i in targets)
+        outcome = rule(evidence, criterion, evidence.test.p, alpha)
+        effects = f"{sentences(criterion, evidence.effects)}, {count(len(table.seeds), 'seed')}"
+        floor = "" if all(evidence.room) else "; the reference leaves too little room to see an effect"
+        words = f"{name}: {effects}, {p_words(evidence.test.p)} before any correction{floor}"
+    return CellVerdict(table.cell, table.scale, table.counts, trends, outcome, words, cell_data(cell.given))
 
 
 def _trend(
@@ -190,8 +196,7 @@ def _words(
     outcome: Outcome,
 ) -> str:
     tested = _deciding(cells)
-    left_out = "; ".join(f"{cell.table.cell}, scale {cell.table.scale}: {cell.why}" for cell in cells if cell.why)
-    left_out = f" Left out: {left_out}." if left_out else ""
+    left_out = _left_out([cell for cell in cells if cell.why and cell.table.counts])
     if evidence is None:
         why = "the cells have too few seeds in common" if tested else "no cell could be tested"
         return f"Inconclusive: {why}.{left_out}"
@@ -206,9 +211,19 @@ def _words(
     return said + _by_scale(criterion, cells) + left_out
 
 
+def _left_out(cells: Sequence[_Cell]) -> str:
+    """Two cells that decide and could not be tested, with their reasons, and how many more."""
+    if not cells:
+        return ""
+    said = "; ".join(f"{cell.table.cell}, scale {cell.table.scale}: {cell.why}" for cell in cells[:2])
+    more = f"; and {count(len(cells) - 2, 'more cell')}" if len(cells) > 2 else ""
+    return f" Left out: {said}{more}."
+
+
 def _by_scale(criterion: Criterion, cells: Sequence[_Cell]) -> str:
-    """Held and free scale apart, deciding cells or not; nothing where there is only one."""
-    tested = [cell.table for cell in cells if cell.evidence is not None]
+    """Held and free scale apart, of the deciding cells and those of the same name; nothing where there is only one."""
+    names = {table.cell for table, _ in _deciding(cells)}
+    tested = [cell.table for cell in cells if cell.evidence is not None and cell.table.cell in names]
     scales = sorted({table.scale for table in tested}, reverse=True)
     said = ""
     for scale in scales if len(scales) > 1 else []:

@@ -52,8 +52,19 @@ def test_levels_are_ordered_by_the_mean_predictor():
     ordered = table({"y": Y}, x=x).by_predictor()
     assert ordered.levels == ("s1", "s2", "s3", "s0")
     np.testing.assert_array_equal(ordered.outcome("y"), Y[:, [1, 2, 3, 0]])
-    with pytest.raises(UsageError, match=r"call complete\(\) first"):
-        table({"y": Y}, x=np.full((3, 4), np.nan)).by_predictor()
+    x[0] = [np.nan, 9.0, 2.0, 4.0]  # an incomplete seed has no say
+    x[1:, 3] = 1.5
+    assert table({"y": Y}, x=x).by_predictor().levels == ("s1", "s3", "s2", "s0")
+    nothing = table({"y": Y}, x=np.full((3, 4), np.nan))
+    assert nothing.by_predictor() is nothing
+
+
+def test_keys_of_trials_go_with_their_numbers() -> None:
+    keys = tuple(tuple((f"{seed}-{level}",) for level in range(4)) for seed in range(3))
+    made = table({"y": Y}, trials=keys)
+    assert made.rows((2, 0)).take((3, 1)).trials == ((("2-3",), ("2-1",)), (("0-3",), ("0-1",)))
+    with pytest.raises(UsageError, match=r"expected trials' keys of shape \(seeds, levels\) = \(3, 4\) or none"):
+        table({"y": Y}, trials=keys[:2])
 
 
 def test_the_ratio_is_in_points_and_undefined_without_clean_accuracy():

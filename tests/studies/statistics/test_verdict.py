@@ -41,7 +41,9 @@ def test_records_are_filled_and_travel_as_json():
     assert verdict.criterion == BOTH.words(0.05)
     (first,) = verdict.cells
     robust, ratio = first.trends
-    assert first.cell == robust.cell == "low rank, digits, scale held"
+    assert (first.cell, first.scale, first.counts) == ("low rank, digits", "held", True)
+    assert robust.cell == "low rank, digits, scale held"
+    assert verdict.labels == {}
     assert (robust.outcome, ratio.outcome, robust.predictor) == ("robust", "ratio", "rank share")
     assert (robust.levels, robust.seeds) == (6, 5)
     assert robust.statistic < 0
@@ -181,3 +183,34 @@ def test_bad_input():
         decide([case], 0, alpha=5)
     with pytest.raises(UsageError, match="has no outcome 'ratio'"):
         one(table({"robust": falling(RNG, 1)}))
+
+
+def test_controls_of_another_name_are_not_averaged_with_the_sources():
+    free, held = (cell(20, name="nuclear", scale=scale, counts=scale == "held") for scale in ("free", "held"))
+    other = cell(-40, name="scale alone", scale="free", counts=False)
+    assert one(free, held, other).words == one(free, held).words
+    assert "Scale" not in one(held, other).words
+
+
+def test_labels_and_all_seeds_are_in_the_record():
+    y = falling(RNG, 20)
+    y[1, 2] = np.nan
+    keys = tuple(tuple((f"{seed}-{level}",) for level in range(6)) for seed in range(5))
+    case = ClaimCase("C2", "t", "q?", BOTH, (both(y, y, trials=keys, counts=False),), labels={"robust": "robustness"})
+    (verdict,) = decide([case], 0, bootstrap=50)
+    (cell,) = verdict.cells
+    assert verdict.labels == {"robust": "robustness"}
+    assert not cell.counts
+    assert cell.data.seeds == (0, 1, 2, 3, 4)
+    assert cell.data.outcomes["robust"][1][2] is None
+    assert cell.data.outcomes["robust"][1][3] == y[1, 3]
+    assert cell.data.trials == keys
+    assert from_dict(ClaimVerdict, to_dict(verdict)) == verdict
+
+
+def test_of_many_cells_that_wait_two_are_named():
+    short = [cell(20, name=f"cell {i}").rows((0, 1)) for i in range(4)]
+    words = one(*short, replace(short[0], cell="control", counts=False)).words
+    assert "Left out: cell 0, scale free: 2 complete seeds" in words
+    assert words.endswith("cell 1, scale free: 2 complete seeds and 6 levels, 5 and 5 are needed; and 2 more cells.")
+    assert "control" not in words

@@ -27,6 +27,7 @@ class CellTable:
         scale: "held", "free" or any other word under which the report shows cells apart.
         pool: cells with the same non-empty pool share their networks of level 0 and have the same seeds.
         counts: whether the cell decides about the claim, or is only shown.
+        trials: (n, k) keys of the trials behind each number, more than one where it is a difference; () for unknown.
     """
 
     cell: str
@@ -38,6 +39,7 @@ class CellTable:
     scale: str = "free"
     pool: str = ""
     counts: bool = True
+    trials: tuple[tuple[tuple[str, ...], ...], ...] = ()
 
     def __post_init__(self) -> None:
         n, k = len(self.seeds), len(self.levels)
@@ -47,6 +49,8 @@ class CellTable:
             )
         if not self.outcomes:
             raise UsageError(f"cell {self.cell!r}: expected at least one outcome, got none")
+        if self.trials and (len(self.trials) != n or any(len(row) != k for row in self.trials)):
+            raise UsageError(f"cell {self.cell!r}: expected trials' keys of shape (seeds, levels) = ({n}, {k}) or none")
         object.__setattr__(self, "x", self._checked(self.predictor, self.x))
         object.__setattr__(self, "outcomes", {key: self._checked(key, y) for key, y in self.outcomes.items()})
 
@@ -78,7 +82,13 @@ class CellTable:
     def rows(self, seeds: tuple[int, ...]) -> CellTable:
         """Only these seeds, in this order."""
         index = [self.seeds.index(seed) for seed in seeds]
-        return replace(self, seeds=seeds, x=self.x[index], outcomes={key: y[index] for key, y in self.outcomes.items()})
+        return replace(
+            self,
+            seeds=seeds,
+            x=self.x[index],
+            outcomes={key: y[index] for key, y in self.outcomes.items()},
+            trials=tuple(self.trials[i] for i in index) if self.trials else (),
+        )
 
     def take(self, levels: tuple[int, ...]) -> CellTable:
         """Only these levels (positions), in this order: the first becomes the reference (with another one, no pool)."""
@@ -90,13 +100,16 @@ class CellTable:
             x=self.x[:, index],
             outcomes={key: y[:, index] for key, y in self.outcomes.items()},
             pool=self.pool if index[0] == 0 else "",
+            trials=tuple(tuple(row[i] for i in index) for row in self.trials),
         )
 
     def by_predictor(self) -> CellTable:
-        """Levels reordered by the mean of x over seeds: one axis of measured compressibility for many sources."""
-        if np.isnan(self.x).any():
-            raise UsageError(f"cell {self.cell!r}: expected a complete table to order levels by, call complete() first")
-        return self.take(tuple(int(i) for i in np.argsort(self.x.mean(0), kind="stable")))
+        """Levels reordered by the mean of x over complete seeds: one axis of compressibility for many sources.
+
+        Without a complete seed the order stays.
+        """
+        x = self.complete().x
+        return self.take(tuple(int(i) for i in np.argsort(x.mean(0), kind="stable"))) if len(x) else self
 
 
 def ratio_in_points(robust: Array, clean: Array) -> Array:
