@@ -294,3 +294,30 @@ def test_folders_of_something_else_are_refused(place: Path) -> None:
     folder.numbers.write_text('{"schema": "brittle.audit/1"}')
     with pytest.raises(DataError, match=r"is no brittle\.study/1: expected a file written by brittle study run"):
         folder.read()
+
+
+def test_trials_run_elsewhere_are_taken_from_their_table(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(["study", "run", "own.yaml", "--out", "there"]) == 0
+    ran: list[Trial] = []
+
+    def counted(trial: Trial, *, memory: Path | None) -> Made:
+        ran.append(trial)
+        return falling(trial, memory=memory)
+
+    use(monkeypatch, counted)
+    lines = Path("there/trials.csv").read_text().splitlines(keepends=True)
+    Path("some.csv").write_text("".join(lines[:11]))
+    assert run(["study", "run", "own.yaml", "--out", "here", "--take", "some.csv"]) == 0
+    assert len(ran) == 15
+    assert written("here").claims == written("there").claims
+
+
+def test_a_table_of_other_trials_is_refused_before_any_trial(place: Path, capsys: Captured) -> None:
+    assert run(["study", "run", "own.yaml", "--out", "there"]) == 0
+    text = Path("there/trials.csv").read_text()
+    Path("bad.csv").write_text(text.replace("width=16&depth=2", "width=16&depth=3"))
+    capsys.readouterr()
+    assert run(["study", "run", "own.yaml", "--out", "here", "--take", "bad.csv"]) == 2
+    assert "its key does not fit" in capsys.readouterr().err
+    assert run(["study", "run", "own.yaml", "--out", "here", "--take", "none.csv"]) == 2
+    assert "no such file: none.csv" in capsys.readouterr().err

@@ -23,14 +23,15 @@ ROWS = (
         {},
         0.0,
     ),
+    TrialRow("12e4", Trial().model_dump(mode="json"), {"clean": 0.25}, 1.0, "0007"),
 )
 
 
 def test_a_frame_has_the_same_columns_in_every_row() -> None:
-    first, second, third = frame(ROWS)
+    first, second, third, _ = frame(ROWS)
     assert list(first) == list(second) == list(third)
     names = list(first)
-    assert names[:3] == ["key", "seconds", "config.data"]
+    assert names[:4] == ["key", "seconds", "code", "config.data"]
     assert names[-3:] == ["measure.clean", "measure.robust.linf@0.05", "measure.gap"]
     assert first["measure.clean"] == 0.1 + 0.2
     assert first["config.source.rank"] is None
@@ -47,8 +48,8 @@ def without_none(config: object) -> object:
 
 def test_csv_comes_back_without_loss(tmp_path: Path) -> None:
     back = read_csv(write_csv(ROWS, tmp_path / "trials.csv"))
-    assert [(row.key, row.measures, row.seconds) for row in back] == [
-        (row.key, row.measures, row.seconds) for row in ROWS
+    assert [(row.key, row.measures, row.seconds, row.code) for row in back] == [
+        (row.key, row.measures, row.seconds, row.code) for row in ROWS
     ]
     assert [row.config for row in back] == [without_none(row.config) for row in ROWS]
     with open(tmp_path / "trials.csv", newline="") as file:
@@ -56,7 +57,7 @@ def test_csv_comes_back_without_loss(tmp_path: Path) -> None:
     assert float(rows[0]["measure.clean"]) == 0.1 + 0.2
     assert rows[1]["measure.robust.linf@0.05"] == ""
     assert rows[0]["config.hold_scale"] == "false"
-    assert csv_text(()) == "key,seconds\n"
+    assert csv_text(()) == "key,seconds,code\n"
 
 
 @settings(max_examples=100, deadline=None)

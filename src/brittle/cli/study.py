@@ -73,6 +73,10 @@ def run_study(
         bool,
         typer.Option("--reuse", help="Take answers of other versions of the code too.", rich_help_panel=PANEL_HOW),
     ] = False,
+    take: Annotated[
+        Path | None,
+        typer.Option(help="Table of trials run elsewhere (.csv, .csv.gz): not run again.", rich_help_panel=PANEL_HOW),
+    ] = None,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds after which no trial is started.", rich_help_panel=PANEL_HOW)
     ] = None,
@@ -99,7 +103,7 @@ def run_study(
     asked = asked_for(name, preset, data_dir, _claims(only))
     folder = StudyFolder(Path(asked.folder) if out is None else out)
     folder.check(asked.name)
-    request = StudyRequest(workers, ray, retry, reuse, time_limit, typed_command(ctx))
+    request = StudyRequest(workers, ray, retry, reuse, take, time_limit, typed_command(ctx))
     console = human_console()
     with progress_display(console) as progress:
         ran = run_asked(asked, folder, request, progress)

@@ -14,8 +14,10 @@ from brittle.evaluation.progress import Progress
 from brittle.results.study import StudyResult
 from brittle.studies.answer import rows_of
 from brittle.studies.engine import run_trials
+from brittle.studies.export import read_csv
 from brittle.studies.run_trial import run_group, run_trial
 from brittle.studies.store import Failure, Store
+from brittle.studies.taken import take_answers
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class StudyRequest:
     ray: str | None
     retry: bool
     reuse: bool
+    take: Path | None
     time_limit: float | None
     command: str
 
@@ -50,10 +53,12 @@ def run_asked(
     """
     deadline = None if request.time_limit is None else monotonic() + request.time_limit
     asked.answer({}, (), None)  # a criterion that fits no trial is refused now, not after hours
+    taken = () if request.take is None else read_csv(request.take)
     check_trials(asked.trials)
     folder.begin(asked.name, {**asked.typed, "command": request.command})
     stopped = interrupted = False
     with Store(folder.store) as store:
+        take_answers(store, taken)
         reuse = other_codes(store) if request.reuse else ()
         try:
             ran = run_trials(

@@ -24,11 +24,6 @@ _SIGNS: Final = (("l_inf", "ℓ∞"), ("l_2", "ℓ₂"), (" <= ", " ≤ "), (" >
 # Not in the name of a measure, "robust.linf@0.05", which people type.
 _NORMS: Final = ((re.compile(r"\blinf\b(?!@)"), "ℓ∞"), (re.compile(r"\bl2\b(?!@)"), "ℓ₂"))
 _NEGATIVE: Final = re.compile(r"(?<=[\[ (])-(?=\d)")
-# What `ClaimVerdict.words` says between the verdict and the count of cells, and that count.
-_EFFECT: Final = re.compile(
-    r"^[A-Z][a-z ]+: (?P<effect>.*?)(?:, \d+ seeds?)?; seen in (?P<seen>\d+) of (?P<of>\d+) cells?"
-)
-
 # Where the parts of `ClaimVerdict.words` after the first begin.
 _PARTS: Final = re.compile(r"(?<=\.) (?=The cells |Scale |Left out: )")
 
@@ -79,14 +74,12 @@ def said(claim: ClaimVerdict) -> tuple[str, ...]:
 
 def effects_of(claim: ClaimVerdict) -> tuple[str, ...]:
     """The claim's effects over all its cells, one sentence for each outcome; () where nothing could be tested."""
-    found = _EFFECT.match(claim.words)
-    return tuple(signs(part) for part in found["effect"].split("; ")) if found else ()
+    return tuple(map(signs, claim.effects))
 
 
 def seen_in(claim: ClaimVerdict) -> str:
     """In how many of the cells that decide the effect was seen: "2 of 3"; a dash where nothing could be tested."""
-    found = _EFFECT.match(claim.words)
-    return f"{found['seen']} of {found['of']}" if found else fmt.MISSING
+    return f"{claim.seen} of {claim.tested}" if claim.effects else fmt.MISSING
 
 
 def p_text(p: float, *, tested: bool = True) -> str:

@@ -14,12 +14,14 @@ class TrialRow:
     """A finished trial: `key` hashes configuration and code version; `measures` are flat numbers by dotted name.
 
     Accuracies are fractions ("robust.linf@0.05"); `right` are per-sample masks kept elsewhere, never in this record.
+    `code` is the version of the code that ran it, as `studies.keys.code_version` names it.
     """
 
     key: str
     config: dict[str, Any]
     measures: dict[str, float]
     seconds: float
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,9 @@ class CellVerdict:
 class ClaimVerdict:
     """A claim's verdict: `p` of the whole claim, `p_holm` after Holm's correction over all claims of the study.
 
-    `labels` name the predictors and outcomes of its cells in words that a reader understands.
+    `labels` name the predictors and outcomes of its cells in words that a reader understands. `effects` are those over
+    all cells that decide, a sentence for each outcome, () where nothing could be tested; `seen` of `tested` cells show
+    them.
     """
 
     claim: str
@@ -106,6 +110,9 @@ class ClaimVerdict:
     p: float
     p_holm: float
     outcome: Outcome
+    effects: tuple[str, ...]
+    seen: int
+    tested: int
     words: str
     would_change: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from brittle.files import check_writable, replacing, write_text
 from brittle.results.study import TrialRow
 
 # Columns of the table; all others are `config.FIELD` (of the trial) and `measure.NAME`.
-_KEY, _SECONDS, _CONFIG, _MEASURE = "key", "seconds", "config.", "measure."
+_KEY, _SECONDS, _CODE, _CONFIG, _MEASURE = "key", "seconds", "code", "config.", "measure."
+_HEAD = (_KEY, _SECONDS, _CODE)
+_PACKED = ".gz"
 # Inside a configuration these stand as JSON text, which begins so: a column for each item would differ between trials.
 _NESTED, _OPEN = (dict, list), ("{", "[")
 
@@ -22,13 +25,14 @@ _NESTED, _OPEN = (dict, list), ("{", "[")
 def frame(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
     """A data frame without a library: one flat dictionary per trial, all with the same keys in the same order.
 
-    Columns: key, seconds, `config.data`, `config.source.kind`, ..., `measure.clean`, ... A value that a trial does not
+    Columns: key, seconds, code, `config.data`, `config.source.kind`, ..., `measure.clean`, ... A value that a trial does not
     have is None; lists inside a configuration are JSON text. `pandas.DataFrame(frame(rows))` takes it as it is.
     """
     flat = [
         {
             _KEY: row.key,
             _SECONDS: row.seconds,
+            _CODE: row.code,
             **_flat(row.config, _CONFIG),
             **{_MEASURE + name: value for name, value in row.measures.items()},
         }
@@ -41,16 +45,23 @@ def frame(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
 def write_csv(rows: Sequence[TrialRow], path: str | Path) -> Path:
     """`frame` as CSV (UTF-8, header, "\\n"); None is an empty field, numbers keep all their digits.
 
+    A name that ends in .gz makes a compressed file, the same bytes for the same rows.
+
     Raises:
         UsageError: the file cannot be written.
     """
-    return write_text(path, csv_text(rows))
+    if Path(path).suffix != _PACKED:
+        return write_text(path, csv_text(rows))
+    check_writable(path)
+    with replacing(path) as temporary:
+        Path(temporary).write_bytes(gzip.compress(csv_text(rows).encode(), mtime=0))
+    return Path(path)
 
 
 def csv_text(rows: Sequence[TrialRow]) -> str:
     """What `write_csv` writes."""
     table, text = frame(rows), io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(table[0]) if table else [_KEY, _SECONDS], lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(table[0]) if table else [*_HEAD], lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in table)
     return text.getvalue()
@@ -69,14 +80,14 @@ def write_parquet(rows: Sequence[TrialRow], path: str | Path) -> Path:
         raise UsageError('Parquet needs pyarrow: pip install "brittle[parquet]", or write CSV') from None
     check_writable(path)
     table = frame(rows)
-    columns = {name: _of_one_type([row[name] for row in table]) for name in (table[0] if table else (_KEY, _SECONDS))}
+    columns = {name: _of_one_type([row[name] for row in table]) for name in (table[0] if table else _HEAD)}
     with replacing(path) as temporary:
         parquet.write_table(pyarrow.table(columns), temporary)
     return Path(path)
 
 
 def read_csv(path: str | Path) -> tuple[TrialRow, ...]:
-    """The rows that `write_csv` wrote.
+    """The rows that `write_csv` wrote, compressed or not.
 
     Fields of a configuration that were None are left out.
 
@@ -84,7 +95,8 @@ def read_csv(path: str | Path) -> tuple[TrialRow, ...]:
         DataError: no such file, or one of something else.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        opened = gzip.open if Path(path).suffix == _PACKED else open
+        with opened(path, "rt", encoding="utf-8", newline="") as file:
             return tuple(_row(values) for values in csv.DictReader(file))
     except FileNotFoundError:
         raise DataError(f"no such file: {path}; expected trials as CSV") from None
@@ -146,7 +158,15 @@ def _row(values: dict[str, str]) -> TrialRow:
             measures[name.removeprefix(_MEASURE)] = float(text)
         elif name.startswith(_CONFIG) and text != "":
             _put(config, name.removeprefix(_CONFIG).split("."), _value(text))
-    return TrialRow(values[_KEY], config, measures, float(values[_SECONDS]))
+    return TrialRow(_text(values[_KEY]), config, measures, float(values[_SECONDS]), _text(values[_CODE]))
+
+
+def _text(cell: str) -> str:
+    """A string as `_cell` wrote it: quoted where it looks like a number, as a key may."""
+    value = _value(cell)
+    if not isinstance(value, str):
+        raise ValueError(f"{cell!r} is no text")
+    return value
 
 
 def _value(text: str) -> Any:

@@ -47,6 +47,7 @@ APART: Final = (
     "studies/statistics",
     "studies/store.py",
     "studies/study.py",
+    "studies/taken.py",
     "studies/verdict.py",
     "studies/workers.py",
     "studies/yaml_file.py",

@@ -78,8 +78,8 @@ class Store:
         """
         found = (self._row(key) for key in self._found(trials, reuse).values())
         return tuple(
-            TrialRow(key, json.loads(config), _numbers(json.loads(measures)), seconds)
-            for key, config, measures, seconds in found
+            TrialRow(key, json.loads(config), _numbers(json.loads(measures)), seconds, code)
+            for key, config, measures, seconds, code in found
         )
 
     def arrays(self, key: str) -> dict[str, NDArray[Any]]:
@@ -155,6 +155,27 @@ class Store:
                 self._finish(result, trial)
                 self._connection.execute("DELETE FROM running WHERE key = ? AND owner = ?", (result.key, owner))
 
+    def take(self, answers: Sequence[tuple[Trial, TrialRow]]) -> int:
+        """Put in answers of other files, in one transaction; how many were new."""
+        now = time.time()
+        with reported(self.path), transaction(self._connection):
+            return sum(
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        row.key,
+                        config_key(trial),
+                        trial.model_dump_json(),
+                        json.dumps(row.measures),
+                        row.seconds,
+                        row.code,
+                        1,
+                        now,
+                    ),
+                ).rowcount
+                for trial, row in answers
+            )
+
     def _claim(self, key: str, holder: Holder, tries: int, now: float) -> Claim:
         ask = self._connection.execute
         if ask("SELECT 1 FROM trials WHERE key = ?", (key,)).fetchone():
@@ -196,13 +217,13 @@ class Store:
                 found[now] = key
         return found
 
-    def _row(self, key: str) -> tuple[str, str, str, float]:
-        query = "SELECT key, config, measures, seconds FROM trials WHERE key = ?"
+    def _row(self, key: str) -> tuple[str, str, str, float, str]:
+        query = "SELECT key, config, measures, seconds, code FROM trials WHERE key = ?"
         with reported(self.path):
             row: sqlite3.Row | None = self._connection.execute(query, (key,)).fetchone()
         if row is None:
             raise UsageError(f"no finished trial {key!r} in {self.path}: give a key of one of its rows")
-        return row[0], row[1], row[2], row[3]
+        return row[0], row[1], row[2], row[3], row[4]
 
 
 def _numbers(measures: Mapping[str, float]) -> dict[str, float]:

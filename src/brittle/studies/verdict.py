@@ -89,6 +89,9 @@ def decide(
                 p=p,
                 p_holm=p_holm,
                 outcome=outcome,
+                effects=() if evidence is None else sentences(case.criterion, evidence.effects),
+                seen=sum(shows(one, case.criterion, 1) for _, one in _deciding(cells)),
+                tested=len(_deciding(cells)),
                 words=_words(case.criterion, cells, evidence, p_holm, alpha, outcome),
                 would_change=case.would_change,
             )
@@ -160,7 +163,7 @@ def _cell_verdict(criterion: Criterion, cell: _Cell, seed: int, alpha: float, bo
         targets = range(len(criterion.targets))
         trends = tuple(_trend(criterion, table, name, evidence, i, seed, bootstrap) for i in targets)
         outcome = rule(evidence, criterion, evidence.test.p, alpha)
-        effects = f"{sentences(criterion, evidence.effects)}, {count(len(table.seeds), 'seed')}"
+        effects = f"{'; '.join(sentences(criterion, evidence.effects))}, {count(len(table.seeds), 'seed')}"
         floor = "" if all(evidence.room) else "; the reference leaves too little room to see an effect"
         words = f"{name}: {effects}, {p_words(evidence.test.p)} before any correction{floor}"
     return CellVerdict(table.cell, table.scale, table.counts, trends, outcome, words, cell_data(cell.given))
@@ -203,7 +206,7 @@ def _words(
     seen = sum(shows(one, criterion, 1) for _, one in tested)
     seeds = count(evidence.effects[0].seeds, "seed")
     said = (
-        f"{outcome.capitalize()}: {sentences(criterion, evidence.effects)}, {seeds}; "
+        f"{outcome.capitalize()}: {'; '.join(sentences(criterion, evidence.effects))}, {seeds}; "
         f"seen in {seen} of {count(len(tested), 'cell')}; {p_words(p_holm)} after Holm's correction."
     )
     if outcome != rule(evidence, criterion, p_holm, alpha):
@@ -230,6 +233,7 @@ def _by_scale(criterion: Criterion, cells: Sequence[_Cell]) -> str:
         common = _common([table for table in tested if table.scale == scale])
         if len(common[0].seeds) >= 2:
             said += (
-                f" Scale {scale} ({count(len(common), 'cell')}): {sentences(criterion, measure(criterion, common))}."
+                f" Scale {scale} ({count(len(common), 'cell')}): "
+                f"{'; '.join(sentences(criterion, measure(criterion, common)))}."
             )
     return said

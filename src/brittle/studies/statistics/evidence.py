@@ -84,13 +84,12 @@ def measure(criterion: Criterion, tables: Sequence[CellTable]) -> tuple[Effect, 
     return tuple(_effect(criterion, tables, target) for target in criterion.targets)
 
 
-def sentences(criterion: Criterion, effects: Sequence[Effect]) -> str:
-    """The effects of all targets for people, joined."""
-    said = [
+def sentences(criterion: Criterion, effects: Sequence[Effect]) -> tuple[str, ...]:
+    """The effects of all targets for people, one each."""
+    return tuple(
         criterion.design.sentence(target.label, target.unit, effect.value, effect.interval95)
         for effect, target in zip(effects, criterion.targets, strict=True)
-    ]
-    return "; ".join(said)
+    )
 
 
 def _turned(effect: Effect, target: Target) -> tuple[float, float, float]:
