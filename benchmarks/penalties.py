@@ -144,7 +144,12 @@ def main() -> None:
     print(f"{steps} steps, the decomposition {len(svd.seconds)}; CPU seconds, one thread, torch {torch.__version__}\n")
     print(f"| Step | CPU s | x plain | {'decomposition / this':>20} | nuclear norm after | last losses |")
     print("|---|---|---|---|---|---|")
-    rows = [("plain", plain), ("decomposition", svd), ("polar factor", exact), (f"kept {fast.refresh} steps", lazy)]
+    rows = [
+        ("plain", plain),
+        ("decomposition", svd),
+        ("polar factor", exact),
+        (f"kept up to {fast.refresh} steps", lazy),
+    ]
     for name, done in rows:
         end = f"{done.nuclear():.1f} | {done.loss:.3f}" if len(done.seconds) == steps else " | "
         ratio = f"{svd.mean / done.mean:.1f}"

@@ -24,30 +24,43 @@ def test_the_exact_term_is_the_nuclear_norm_with_its_gradient() -> None:
     assert float(term([w])) == pytest.approx(float(torch.linalg.svdvals(w).sum()), rel=1e-5)
     for _ in range(2):
         torch.testing.assert_close(slopes(term, [w])[0], leaf.grad, atol=1e-5, rtol=0)
-    assert term.state().keys() == {"left"}  # nothing to put into a checkpoint
+    assert term.state().keys() == {"left", "window"}  # no factor to put into a checkpoint
 
 
-def test_a_factor_is_kept_for_as_many_calls_as_asked() -> None:
-    term = FastNuclear(refresh=3).start()
-    weights = [normal(6, 8, seed=i) for i in range(6)]
-    kept = [slopes(term, [w])[0] for w in weights]
-    for i, source in enumerate([0, 0, 0, 3, 3, 3]):
-        torch.testing.assert_close(kept[i], polar(weights[source]), atol=1e-10, rtol=0)
+def test_windows_double_and_make_up_for_what_the_last_one_missed() -> None:
+    """Windows of 1, 2, 4, 5 and 5 steps; 3/4 of the change, times the ratio of lengths, is pulled along too."""
+    term = FastNuclear(refresh=5).start()
+    weights = [normal(6, 8, seed=i) for i in range(17)]
+    pulls = [slopes(term, [w])[0] for w in weights]
+    starts, lengths = [0, 1, 3, 7, 12], [1, 2, 4, 5, 5]
+    for j, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        expected = now = polar(weights[start])
+        if j:
+            expected = now + 0.75 * lengths[j - 1] / length * (now - polar(weights[starts[j - 1]]))
+        for pull in pulls[start : start + length]:
+            torch.testing.assert_close(pull, expected, atol=1e-10, rtol=0)
+
+
+def test_a_standing_weight_is_pulled_along_its_own_factor() -> None:
+    term, w = FastNuclear(refresh=2).start(), normal(6, 8)
+    for _ in range(5):
+        torch.testing.assert_close(slopes(term, [w])[0], polar(w), atol=1e-10, rtol=0)
 
 
 def test_the_scale_below_is_always_fresh() -> None:
     term = FastNuclearScaleInvariant(refresh=5).start()
     first, second = normal(6, 8, seed=1), normal(6, 8, seed=2)
-    slopes(term, [first])
+    for w in (first, first):  # a window of one step, then the first of two
+        slopes(term, [w])
     size, q = second.norm(), polar(first)
     expected = q / size - (q * second).sum() * second / size**3
     torch.testing.assert_close(slopes(term, [second])[0], expected, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("penalty", [FastNuclear(3), FastNuclearScaleInvariant(3), Spectral(), NuclearScaleInvariant()])
-@pytest.mark.parametrize("calls", range(4))
+@pytest.mark.parametrize("calls", range(8))
 def test_a_restored_term_goes_on_to_the_same_bits(penalty: Penalty, calls: int) -> None:
-    moving = [[normal(6, 8, seed=i).float(), normal(3, 6, seed=50 + i).float()] for i in range(8)]
+    moving = [[normal(6, 8, seed=i).float(), normal(3, 6, seed=50 + i).float()] for i in range(12)]
     term = penalty.start()
     for weights in moving[:calls]:
         term(weights)

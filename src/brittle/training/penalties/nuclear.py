@@ -1,26 +1,27 @@
 """Low rank: the nuclear norm, the sum of singular values, and the same over the Frobenius norm.
 
 Its gradient is the polar factor `U V^T`; see `polar` for how it is found cheaply. The "fast" forms keep a rough factor
-for some steps: their gradient is late and off by some per cent; `benchmarks/penalties.py` measures what that changes.
+for some steps and make up for what it missed (`kept`); `benchmarks/penalties.py` measures what that changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from brittle.errors import UsageError
+from brittle.training.penalties.kept import PolarTerm
 from brittle.training.penalties.polar import polar_factor, rough_polar_factor
 from brittle.training.penalties.spectrum import singular
-from brittle.training.penalties.sums import check_matrices, frobenius, total
+from brittle.training.penalties.sums import frobenius, total
 from brittle.training.penalties.threshold import randomised_threshold, threshold
 from brittle.training.protocols import Term
 
-# Optimiser steps for which a fast form keeps a polar factor.
-_KEPT = 8
+# Optimiser steps for which a fast form keeps a polar factor, once it is under way.
+_KEPT = 13
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Nuclear:
 
 @dataclass(frozen=True)
 class FastNuclear:
-    """`sum_i sigma_i(W)`, with a polar factor kept for `refresh` steps and a randomised proximal step.
+    """`sum_i sigma_i(W)`, with a polar factor kept for up to `refresh` steps and a randomised proximal step.
 
     `rank` and `seed` are of the first sketch of the proximal step, which is drawn anew in each step from the same seed.
     """
@@ -62,7 +63,7 @@ class FastNuclear:
         return total(_nuclear, weights)
 
     def start(self) -> Term:
-        """A gradient up to `refresh - 1` steps old."""
+        """A gradient that looks back up to `refresh - 1` steps, and ahead by what the last window missed."""
         return PolarTerm(rough_polar_factor, self.refresh, _as_it_is)
 
     def prox(self, weight: Tensor, step: float) -> Tensor:
@@ -91,7 +92,7 @@ class NuclearScaleInvariant:
 
 @dataclass(frozen=True)
 class FastNuclearScaleInvariant:
-    """`sum_i sigma_i / ||W||_F`, with a polar factor kept for `refresh` steps; the norm below is always fresh."""
+    """`sum_i sigma_i / ||W||_F`, with a polar factor kept for up to `refresh` steps; the norm below is always fresh."""
 
     refresh: int = _KEPT
     name: str = field(default="nuclear_si_fast", init=False)
@@ -104,51 +105,8 @@ class FastNuclearScaleInvariant:
         return total(_scale_invariant, weights)
 
     def start(self) -> Term:
-        """A gradient up to `refresh - 1` steps old."""
+        """A gradient that looks back up to `refresh - 1` steps, and ahead by what the last window missed."""
         return PolarTerm(rough_polar_factor, self.refresh, _over_frobenius)
-
-
-class PolarTerm:
-    """`sum over layers of finish(<Q, W>, W)`, Q the polar factor of W as it was at the last refresh.
-
-    Args:
-        factor: W (..., h, d) -> Q (..., h, d).
-        refresh: steps for which Q is kept.
-        finish: differentiable, nuclear norms (...) and W (..., h, d) -> (...).
-    """
-
-    def __init__(
-        self, factor: Callable[[Tensor], Tensor], refresh: int, finish: Callable[[Tensor, Tensor], Tensor]
-    ) -> None:
-        self._factor = factor
-        self._refresh = refresh
-        self._finish = finish
-        self._left = 0
-        self._kept: list[Tensor] = []
-
-    def __call__(self, weights: Sequence[Tensor]) -> Tensor:
-        """Scalar or (M,)."""
-        check_matrices(weights)
-        if self._left == 0:
-            self._kept = [self._factor(weight) for weight in weights]
-            self._left = self._refresh
-        self._left -= 1
-        parts = []
-        for i, weight in enumerate(weights):
-            q = self._kept[i] = self._kept[i].to(weight)
-            parts.append(self._finish(torch.linalg.vecdot(q.flatten(-2), weight.flatten(-2)), weight))
-        if self._left == 0:
-            self._kept = []
-        return torch.stack(parts).sum(0)
-
-    def state(self) -> dict[str, Tensor]:
-        """The factors, and for how many calls they are still good."""
-        return {"left": torch.tensor(self._left), **{str(i): q for i, q in enumerate(self._kept)}}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
-        self._left = int(state["left"])
-        self._kept = [state[str(i)] for i in range(len(state) - 1)]
 
 
 def _nuclear(weight: Tensor) -> Tensor:
