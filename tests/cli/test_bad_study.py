@@ -24,6 +24,7 @@ FILES: dict[str, tuple[str, str]] = {
     "unknown measure": ("measures: [clean, speed]", "unknown measure 'speed': expected one of clean, "),
     "transfer to nothing": ("measures: [transfer]", "transfer needs the field transfer: give a DATA string"),
     "transfer to nowhere": ("grid: {transfer: ['mnist:nowhere']}\nmeasures: [transfer]", "nowhere"),
+    "a best that nobody knows": ("measures: [known]", "nobody knows the best accuracy on 'digits'"),
     "unknown data": ("grid: {data: [cifar100]}", "expected digits, mnist, "),
     "missing data": ("grid: {data: ['images:nowhere']}", "nowhere"),
     "unknown model": ("grid: {model: ['zoo:mpl']}", "source kind dense.*mpl"),

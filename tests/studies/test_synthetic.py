@@ -57,7 +57,7 @@ def test_no_other_linear_classifier_is_more_accurate(seed: int) -> None:
 def test_the_two_layer_truth_has_the_robust_accuracy_of_the_formula(threat: Ball) -> None:
     problem, test = two_layer(), load_synthetic("two-layer").split("test")
     scored = scored_under(problem.network(), test, [("it", threat)], seed=0).numbers
-    expected = problem.robust_accuracy(threat)
+    expected = problem.known_accuracy(threat)
     assert 0.1 < expected < 0.9
     assert agrees(scored["robust.it"], len(test), expected)
 
@@ -66,7 +66,7 @@ def test_the_two_layer_truth_is_right_and_lines_are_not() -> None:
     problem, test = two_layer(), load_synthetic("two-layer").split("test")
     right, _ = clean_right(problem.network(), test.x, test.y, 500)
     assert float(right.double().mean()) > 0.999  # a label may turn by rounding to float32
-    assert problem.robust_accuracy(None) == 1.0
+    assert problem.known_accuracy(None) == 1.0
     x, y = test.x.double() - 0.5, 2.0 * test.y - 1
     found = torch.linalg.lstsq(x, y[:, None].double()).solution[:, 0]
     assert abs(float(((x @ found > 0) == (y > 0)).double().mean()) - 0.5) < 0.06

@@ -10,6 +10,7 @@ from brittle.models.recipe import skeleton
 from brittle.studies.measures.table import check_measures
 from brittle.studies.sources.architecture import recipe_of
 from brittle.studies.sources.plans import plan_of
+from brittle.studies.synthetic import known_of
 from brittle.studies.tasks import Learning, dataset_of, task_of
 from brittle.studies.trial import InterventionSource, PostHocSource, Source, Trial
 
@@ -27,6 +28,8 @@ def check_trials(trials: Sequence[Trial]) -> None:
             continue
         seen.add(alike)
         check_measures(trial.measures)
+        if "known" in trial.measures:
+            known_of(trial.data.removeprefix("synthetic:"))
         if "transfer" in trial.measures and trial.transfer is None:
             raise UsageError("the measure transfer needs the field transfer: give a DATA string of another task")
         if trial.transfer is not None:

@@ -25,8 +25,8 @@ _NESTED, _OPEN = (dict, list), ("{", "[")
 def frame(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
     """A data frame without a library: one flat dictionary per trial, all with the same keys in the same order.
 
-    Columns: key, seconds, code, `config.data`, `config.source.kind`, ..., `measure.clean`, ... A value that a trial does not
-    have is None; lists inside a configuration are JSON text. `pandas.DataFrame(frame(rows))` takes it as it is.
+    Columns: key, seconds, code, `config.data`, `config.source.kind`, ..., `measure.clean`, ... A value that a trial
+    does not have is None; lists inside a configuration are JSON text. `pandas.DataFrame(frame(rows))` takes it so.
     """
     flat = [
         {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brittle.data.dataset import Dataset
-from brittle.errors import DataError
+from brittle.errors import DataError, UsageError
 from brittle.threats import Ball
 
 Vector = NDArray[np.float64]
@@ -69,6 +69,10 @@ class GaussianPair:
         reach = 0.0 if threat is None else threat.epsilon * float(threat.dual_length(torch.from_numpy(w)[None])[0])
         return _phi((float(w @ np.array(self.mean)) - reach) / float(np.linalg.norm(w * np.array(self.deviations))))
 
+    def known_accuracy(self, threat: Ball | None) -> float:
+        """Accuracy of `network` in [0, 1] under the worst of the ball; None for no ball."""
+        return self.robust_accuracy(self.best(), threat)
+
     def network(self) -> nn.Module:
         """The best classifier as a network, pixels (b, d) -> logits (b, 2)."""
         w = torch.from_numpy(self.best()).float()
@@ -117,8 +121,8 @@ class PlaneSigns:
     def _plane(self) -> Vector:
         return np.stack([self.u, self.v], 1)
 
-    def robust_accuracy(self, threat: Ball | None) -> float:
-        """Robust accuracy in [0, 1] of the truth; None for no ball."""
+    def known_accuracy(self, threat: Ball | None) -> float:
+        """Accuracy of `network` in [0, 1] under the worst of the ball; None for no ball."""
         if threat is None:
             return 1.0
         lengths = threat.dual_length(torch.from_numpy(self._plane.T.copy()))
@@ -197,6 +201,20 @@ SYNTHETIC: dict[str, Callable[[], GaussianPair | PlaneSigns | Clusters]] = {
     "two-layer": two_layer,
     "spectrum": spectrum,
 }
+
+
+def known_of(name: str) -> GaussianPair | PlaneSigns:
+    """The made problem called `name`, whose most accurate classifier and its robust accuracies are known.
+
+    Raises:
+        UsageError: another one.
+    """
+    problem = SYNTHETIC[name]() if name in SYNTHETIC else None
+    if problem is None or isinstance(problem, Clusters):
+        raise UsageError(
+            f"nobody knows the best accuracy on {name!r}: leave out the measure known, or take synthetic:linear"
+        )
+    return problem
 
 
 def load_synthetic(name: str) -> Dataset:

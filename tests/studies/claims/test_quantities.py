@@ -21,7 +21,7 @@ def test_every_quantity_of_every_claim_is_measured() -> None:
         training=Training(epochs=2),
         transfer="classes:5-9:digits",
         threats=tuple(threats),
-        measures=tuple(MEASURES),
+        measures=tuple(name for name in MEASURES if name != "known"),
     )
     measured = run_trial(small).measures
     wanted = {

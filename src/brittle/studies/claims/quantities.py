@@ -18,6 +18,7 @@ MEASURE_NAMES: Final = (
     "amplification",
     "universal",
     "transfer",
+    "known",
 )
 # What `TrialRow.measures` begins with -> the measure that gives it.
 _MEASURED_BY: Final = {
@@ -37,6 +38,7 @@ _MEASURED_BY: Final = {
     "universal_random": "universal",
     "universal_lift": "universal",
     "transfer": "transfer",
+    "known": "known",
 }
 # Of those, the fractions.
 _FRACTIONS: Final = (
@@ -49,6 +51,7 @@ _FRACTIONS: Final = (
     "universal_random",
     "universal_lift",
     "transfer",
+    "known",
 )
 
 # The same in words; what is not here is called by its own name.
@@ -62,6 +65,7 @@ _WORDS: Final = {
     "amplification": "the relative change of the representation",
     "universal": "the universal perturbation's fooling rate",
     "universal_lift": "the universal perturbation's fooling rate beyond random",
+    "known": "the robust accuracy of the task's best network, by its formula,",
     "structure.neuron": "neuron compressibility",
     "structure.spectral": "spectral compressibility",
 }

@@ -15,8 +15,8 @@ SEEDS: Final = (0, 1, 2, 3, 4)
 
 
 def quick_settings() -> tuple[Setting, ...]:
-    """Digits, and ten made classes."""
-    return DIGITS, CLUSTERS
+    """Digits, ten made classes, and two made tasks whose most accurate network is known."""
+    return DIGITS, CLUSTERS, LINE, PLANES
 
 
 def _linf(epsilon: float) -> Threat:
@@ -87,4 +87,29 @@ CLUSTERS: Final = Setting(
         ranks=(32, 16, 8, 5, 3),
         planted=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
     ),
+)
+_KNOWN: Final = Strengths(ranks=(32, 16, 8, 3, 1))
+# Of rank one: a linear network is the most accurate one.
+LINE: Final = Setting(
+    name="two Gaussians, MLP",
+    base=Trial(data="synthetic:linear", test=1000, model=_MLP, training=_RUN),
+    seeds=SEEDS,
+    linf=_linf(0.02),
+    l2=_l2(0.1),
+    wide=_linf(0.04),
+    held=Strengths(),
+    free=Strengths(),
+    known=_KNOWN,
+)
+# Of rank two: a network of four hidden neurons is.
+PLANES: Final = Setting(
+    name="signs of two planes, MLP",
+    base=Trial(data="synthetic:two-layer", test=1000, model=_MLP, training=_RUN),
+    seeds=SEEDS,
+    linf=_linf(0.008),
+    l2=_l2(0.03),
+    wide=_linf(0.02),
+    held=Strengths(),
+    free=Strengths(),
+    known=_KNOWN,
 )

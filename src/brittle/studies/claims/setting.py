@@ -76,6 +76,8 @@ class Setting:
         free: with the scale free, where a penalty also shrinks the norms and less of it does more.
         adversarial: the run of adversarial training, None to leave it out; with strengths of its own.
         bounded: whether the network has a bound in parts, as chains of layers have; claims about it need one.
+        known: strengths on a made task whose most accurate network is known; it is a control only, and `held` and
+            `free` are empty there.
         transfer: the tasks of transfer, None to leave it out; with strengths of its own.
     """
 
@@ -90,6 +92,7 @@ class Setting:
     adversarial: Adversarial | None = None
     transfer: Transfer | None = None
     bounded: bool = True
+    known: Strengths = Strengths()
 
     def dense(self, *, hold_scale: bool) -> Trial:
         """The trial that every ladder starts from."""

@@ -6,6 +6,7 @@ from brittle.errors import UsageError
 from brittle.studies.measures.accuracy import clean, robust
 from brittle.studies.measures.attacks import alignment, amplification, gap
 from brittle.studies.measures.bound import bound
+from brittle.studies.measures.known import known
 from brittle.studies.measures.scene import Measure
 from brittle.studies.measures.structure import structure
 from brittle.studies.measures.transferred import transferred
@@ -22,6 +23,7 @@ MEASURES: dict[str, Measure] = {
     "amplification": amplification,
     "universal": universal,
     "transfer": transferred,
+    "known": known,
 }
 
 
