@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from brittle.compressibility import decomposition
-from brittle.compressibility.decomposition import dominant_share, row_residuals, theorem31
+from brittle.compressibility.decomposition import _spectral_shares, dominant_share, row_residuals, theorem31
+from brittle.compressibility.rank import singular_values
 from brittle.compressibility.residual import beta, beta_mean, residual
 from brittle.errors import ModelError, UsageError
 from tests.cases import normal
@@ -142,3 +143,28 @@ def test_refusals() -> None:
             theorem31(bad)
     with pytest.raises(ModelError, match="expected finite weights"):
         theorem31(torch.full((2, 2), float("inf")))
+
+
+def test_what_the_gram_matrix_adds_to_small_values_is_allowed_for() -> None:
+    """Rank one, 300 x 320: sigma_1 is the whole sum, but computed small values make the sum too large by some 1e-6."""
+    w = torch.outer(normal(300, seed=0), normal(320, seed=1))
+    sigma = singular_values(w)
+    assert float(sigma.sum() / sigma[0]) > 1 + 1e-9  # what must be allowed for is there
+    low, high = _spectral_shares(sigma, 300, 320)
+    assert low <= 1.0 <= high
+    assert low > 0.99
+
+
+@pytest.mark.parametrize("rows", [1, 7, 400])
+def test_residuals_of_rows_by_brute_force(rows: int) -> None:
+    """More rows than one chunk holds, a zero row and rows of very different size."""
+    w = normal(rows, 90, seed=2)
+    w[0] = 0 if rows > 1 else w[0]
+    w *= torch.logspace(0, -200, rows, dtype=torch.float64)[:, None]
+    truth = np.zeros(90)
+    for row in w.numpy():
+        if (size := np.abs(row).max()) > 0:
+            squares = np.sort((row / size) ** 2)[::-1]
+            tails = np.array([squares[k:].sum() for k in range(1, 91)]) / squares.sum()
+            truth = np.maximum(truth, np.sqrt(tails))
+    np.testing.assert_allclose(row_residuals(w).numpy(), truth, rtol=1e-12, atol=1e-15)

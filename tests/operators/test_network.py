@@ -64,8 +64,8 @@ def test_without_an_input_size_matrices_are_found_by_class() -> None:
     assert names(network) == [("0", 57, False), ("5", 196, False)]
     assert tuple(network.layers[0].view.matrix().shape) == (3, 18)
     assert [(row.name, row.why) for row in network.unmeasured] == [
-        ("1.weight", "its module is not a linear layer or convolution"),
-        ("1.bias", "its module is not a linear layer or convolution"),
+        ("1.weight", "gain or shift of BatchNorm2d: no matrix by itself"),
+        ("1.bias", "gain or shift of BatchNorm2d: no matrix by itself"),
     ]
 
 
@@ -75,8 +75,11 @@ def test_by_class_counts_tied_and_parametrised_weights_once() -> None:
     scaled = parametrizations.weight_norm(nn.Linear(4, 3))
     model = nn.Sequential(first, tied, scaled, nn.Bilinear(3, 3, 2))
     network = read_network(model, None)
-    assert names(network) == [("0", 20, False), ("1", 4, False), ("2", 3 + 3 + 12, False)]
-    assert [row.name for row in network.unmeasured] == ["3.weight", "3.bias"]
+    assert names(network) == [("0", 20 + 4, False), ("2", 3 + 3 + 12, False)]  # one matrix, two shifts
+    assert {row.name: row.why for row in network.unmeasured} == {
+        "3.weight": "a bilinear map has no matrix",
+        "3.bias": "a vector (gain, shift or token), not a matrix",
+    }
     assert read_network(nn.Linear(2, 2), None).layers[0].name == "weight"
 
 
@@ -187,9 +190,7 @@ def test_one_name_stands_for_one_operator() -> None:
     assert torch.equal(views["aten.linear#2"].weight, parameters["b"] * 3)
     assert [layer.name for layer in network.layers] == ["fc", "w1", "aten.linear", "aten.linear#2", "w2"]
     assert network.folded == ("shift",)
-    assert [(row.name, row.why) for row in network.unmeasured] == [
-        ("idle", "not used, or used by an operation that is not covered")
-    ]
+    assert [(row.name, row.why) for row in network.unmeasured] == [("idle", "the model's output does not depend on it")]
 
 
 def test_a_convolution_used_on_two_sizes_is_one_layer_and_two_operators() -> None:

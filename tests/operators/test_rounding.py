@@ -17,8 +17,11 @@ from brittle.operators.rounding import (
     gamma,
     gram_norm,
     gram_sandwich,
+    gram_values,
+    largest_magnitude,
     norm_bound,
     scaled_back,
+    squarable,
     unit_scaled,
 )
 from tests.cases import normal
@@ -133,3 +136,36 @@ def test_zero_and_empty_matrices_have_norm_zero() -> None:
 def test_infinite_weights_are_refused(value: float) -> None:
     with pytest.raises(ModelError, match="expected finite weights, got NaN or infinity"):
         gram_norm(torch.tensor([[1.0, value]]))
+
+
+@pytest.mark.parametrize("n", [255, 256, 257, 515])
+def test_the_lower_half_of_a_large_gram_matrix_is_all_that_is_needed(n: int) -> None:
+    a = normal(n, 2 * n + 3, seed=n)
+    found = gram_values(a)
+    truth = torch.linalg.svdvals(a).square().flip(0)
+    assert float((found.values - truth).abs().max()) <= found.error + 1e-12 * float(truth[-1])
+    assert float(found.trace) == pytest.approx(float(a.square().sum()), rel=1e-12)
+    assert gram_values(a.T).values.shape == (n,)
+
+
+def test_squares_that_stay_in_range_are_not_rescaled() -> None:
+    w = normal(3, 4, seed=0)
+    same, exponent, frobenius = squarable(w)
+    assert same is w
+    assert exponent == 0
+    assert frobenius == pytest.approx(float(w.norm()))
+    for scale in (1e-300, 1e300):
+        scaled, exponent, frobenius = squarable(w * scale)
+        assert torch.allclose(torch.ldexp(scaled, torch.tensor(exponent)), w * scale, rtol=1e-12, atol=0)
+        assert 0.4 < float(scaled.abs().max()) < 1
+        assert frobenius == pytest.approx(float(scaled.norm()))
+    assert squarable(torch.zeros(2, 2, dtype=torch.float64))[1:] == (0, 0.0)
+    with pytest.raises(ModelError, match="expected finite weights"):
+        squarable(torch.tensor([[1.0, float("inf")]], dtype=torch.float64))
+
+
+def test_the_largest_magnitude_of_anything() -> None:
+    assert largest_magnitude(torch.tensor([1.0, -3.0])) == 3.0
+    assert largest_magnitude(torch.zeros(0)) == 0.0
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        largest_magnitude(torch.tensor([1.0, float("nan")]))

@@ -10,6 +10,7 @@ import brittle
 from brittle.data.load import load_data
 from brittle.models.layers import LowRankConv2d, LowRankLinear
 from brittle.models.recipe import build, parse_zoo
+from brittle.operators.heads import Heads
 from brittle.operators.network import read_network
 
 INSIDE = ("attention.q", "attention.k", "attention.v", "attention.proj", "fc1", "fc2")
@@ -29,13 +30,13 @@ def test_every_matrix_is_a_layer_and_every_parameter_is_accounted_for(query: str
     network = read_network(model, SHAPE)
     assert [layer.name for layer in network.layers] == ["embed", *BLOCKS, "head"]
     assert all(layer.on_input for layer in network.layers)
-    unmeasured = {row.name: row.why for row in network.unmeasured}
     norms = [f"block{i}.norm{j}" for i in (1, 2) for j in (1, 2)] + ["norm"]
-    assert set(unmeasured) == {f"{name}.{part}" for name in norms for part in ("weight", "bias")}
-    assert set(unmeasured.values()) == {"not a matrix (gain, shift or token)"}
-    assert network.folded == ("positions.weight",)
+    gains = {f"{name}.{part}" for name in norms for part in ("weight", "bias")}
+    # The first layer of a low-rank pair reads the norm: gains join it all the same.
+    assert set(network.folded) == {"positions.weight", *gains}
+    assert network.unmeasured == ()
     sizes = {name: p.numel() for name, p in model.named_parameters()}
-    outside = sum(sizes[name] for name in (*unmeasured, *network.folded))
+    outside = sum(sizes[name] for name in network.folded)
     assert sum(layer.parameters for layer in network.layers) + outside == sum(sizes.values())
 
 
@@ -50,8 +51,14 @@ def test_structure_matrices_are_the_weights(query: str) -> None:
         assert (layer.view.kind == "low-rank") == low
 
 
+def test_heads_are_known_by_their_rows_and_columns() -> None:
+    heads = {layer.name: layer.view.heads for layer in read_network(_built(""), SHAPE).layers if "block1" in layer.name}
+    row, column = Heads(3, 0), Heads(3, 1)
+    assert heads == dict(zip([f"block1.{name}" for name in INSIDE], [row, row, row, column, None, None], strict=True))
+
+
 def test_a_layer_acts_on_its_real_input() -> None:
-    """Each view is compared with what the module does to what it is given, bias aside."""
+    """Each view is compared with what the module does to what it is given, bias aside (gains are 1 and shifts 0)."""
     model = _built("pooling=class").double()
     views = {layer.name: layer.view for layer in read_network(model, SHAPE).layers}
     met: dict[str, tuple[Tensor, Tensor]] = {}
@@ -72,7 +79,7 @@ def test_a_layer_acts_on_its_real_input() -> None:
 def test_no_global_constant_and_the_reasons() -> None:
     network = read_network(_built(""), SHAPE)
     assert network.graph is not None
-    for why in ("layer norm's constant grows", "product of two values", "softmax"):
+    for why in ("layer norm's constant grows to 316", "product of two values", "softmax"):
         assert why in network.why
     assert network.why.count("layer norm") == 1  # five of them, one reason
     (rung,) = brittle.lipschitz(_built(""), "l2", SHAPE)
@@ -90,7 +97,8 @@ def test_audit_from_pixels_to_attacks() -> None:
     assert [row.name for row in audit.layers] == [f"model.{name}" for name in ("embed", *BLOCKS, "head")]
     for row in audit.layers:
         assert 0 < row.norms["l2"].lower <= row.norms["l2"].value
-    assert {row.name for row in audit.unmeasured} >= {"model.norm.weight", "model.block1.norm1.bias"}
+    assert audit.unmeasured == ()
+    assert [len(row.heads) for row in audit.layers[1:5]] == [3, 3, 3, 3]
     for norm in radii:
         product, jacobian = audit.bounds[norm].ladder
         assert product.value is None

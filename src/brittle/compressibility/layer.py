@@ -6,14 +6,17 @@ import torch
 from torch import Tensor
 
 from brittle.compressibility.decomposition import theorem31
-from brittle.compressibility.rank import effective_rank, singular_values, stable_rank
+from brittle.compressibility.heads import head_structures
+from brittle.compressibility.rank import Spectrum, effective_rank, spectrum, stable_rank
 from brittle.compressibility.residual import beta, beta_mean, count, residual, smallest_k
 from brittle.compressibility.sparsity import pq_index
 from brittle.errors import UsageError
 from brittle.operators.linear import DenseView
 from brittle.operators.norms import OPERATOR_NORMS
+from brittle.operators.rounding import above, below, norm_bound
+from brittle.operators.stored import StoredView
 from brittle.operators.view import LinearView
-from brittle.results.layer import LayerStructure, Neuron, PerNorm, Spectral
+from brittle.results.layer import LayerStructure, Neuron, NormBound, PerNorm, Spectral
 
 CURVE_POINTS = 256
 _TOLERANCE = 0.05
@@ -34,11 +37,14 @@ def layer_structure(
     if not 0 < k_fraction <= 1:
         raise UsageError(f"k must be a fraction in (0, 1] of a layer's neurons, got {k_fraction!r}")
     w = view.matrix()
-    sigma = singular_values(w)
-    nu = w.abs().sum(1)
-    measured: LinearView = view if on_input else DenseView(w)
-    norms = {p: norm(measured) for p, norm in OPERATOR_NORMS.items()}
-    frobenius = float(torch.linalg.vector_norm(w / _largest(w))) * _largest(w)
+    values = spectrum(w)
+    nu = torch.linalg.vector_norm(w, 1, dim=1)
+    heads = view.heads if isinstance(view, DenseView | StoredView) else None
+    if on_input and not isinstance(view, DenseView | StoredView):
+        norms = {p: norm(view) for p, norm in OPERATOR_NORMS.items()}
+    else:  # T is W (or W at each of many places): what was computed already has its norms
+        norms = {"linf": _largest_row(nu, max(w.shape)), "l2": norm_bound(values.lower, values.upper)}
+    frobenius = values.frobenius
     ratio = {p: bound.value / frobenius if frobenius else 0.0 for p, bound in norms.items()}
     return LayerStructure(
         name=name,
@@ -47,14 +53,15 @@ def layer_structure(
         parameters=parameters,
         frobenius=frobenius,
         neuron=_neuron(nu, k_fraction),
-        spectral=_spectral(sigma, k_fraction),
+        spectral=_spectral(values, k_fraction),
         norms=norms,
         structure=PerNorm(ratio["linf"], ratio["l2"]),
         scale=frobenius,
-        theorem31=theorem31(w, sigma),
+        theorem31=theorem31(w, values.sigma, nu),
         on_input=on_input,
         row_norms=thinned(nu),
-        singular_values=thinned(sigma),
+        singular_values=thinned(values.sigma),
+        heads=() if heads is None else head_structures(w, heads),
     )
 
 
@@ -66,8 +73,10 @@ def thinned(values: Tensor, points: int = CURVE_POINTS) -> tuple[float, ...]:
     return tuple(ordered.tolist())
 
 
-def _largest(w: Tensor) -> float:
-    return float(w.abs().max()) or 1.0
+def _largest_row(nu: Tensor, terms: int) -> NormBound:
+    """||W||_inf from the computed row l_1 norms, `terms` roundings each."""
+    largest = float(nu.max())
+    return norm_bound(below(largest, terms), above(largest, terms))
 
 
 def _neuron(nu: Tensor, k_fraction: float) -> Neuron:
@@ -76,7 +85,8 @@ def _neuron(nu: Tensor, k_fraction: float) -> Neuron:
     return Neuron(1, k, residual(nu, k), beta(nu, k), beta_mean(nu, k), pq_index(nu), keep)
 
 
-def _spectral(sigma: Tensor, k_fraction: float) -> Spectral:
+def _spectral(values: Spectrum, k_fraction: float) -> Spectral:
+    sigma = values.sigma
     k = count(k_fraction, len(sigma))
     return Spectral(
         q=1,
@@ -88,4 +98,5 @@ def _spectral(sigma: Tensor, k_fraction: float) -> Spectral:
         effective_rank=effective_rank(sigma),
         stable_rank=stable_rank(sigma),
         rank_at_5pct=smallest_k(sigma, _TOLERANCE),
+        below_floor=values.below_floor,
     )

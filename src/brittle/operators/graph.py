@@ -86,9 +86,13 @@ class Reshape:
 
 @dataclass(frozen=True)
 class Opaque:
-    """Something without a global bound or not understood; `why` says what."""
+    """Something without a global bound or not understood; `why` says what.
+
+    `inherent` where the operation itself has no constant, or none that says anything, however well it is read.
+    """
 
     why: str
+    inherent: bool = False
 
 
 Op = Source | Affine | Activation | MaxPool | Sum | Reshape | Opaque
@@ -124,13 +128,17 @@ class Graph:
     nodes: tuple[Node, ...]
 
     def problems(self) -> tuple[str, ...]:
-        """Why no global constant exists: the reasons of all opaque nodes that the output depends on."""
+        """Why no global constant exists: the reasons of the opaque nodes that the output depends on.
+
+        Where some of them have none by nature, what was merely not understood beside them does not matter.
+        """
         needed = {len(self.nodes) - 1}
         for index in range(len(self.nodes) - 1, -1, -1):
             if index in needed:
                 needed.update(self.nodes[index].inputs)
-        reasons = [node.op.why for i, node in enumerate(self.nodes) if i in needed and isinstance(node.op, Opaque)]
-        return tuple(dict.fromkeys(reasons))
+        found = [node.op for i, node in enumerate(self.nodes) if i in needed and isinstance(node.op, Opaque)]
+        inherent = [op for op in found if op.inherent]
+        return tuple(dict.fromkeys(op.why for op in inherent or found))
 
     def evaluate(self, x: Tensor) -> list[Tensor]:
         """Values of all nodes for x (b, *shape) in float64; only for graphs without opaque nodes."""

@@ -5,6 +5,8 @@ A handler returns the operation and the nodes it reads, or raises `UnreadableErr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import fx
@@ -26,7 +28,7 @@ from brittle.operators.program import (
     value_of,
 )
 from brittle.operators.view import size
-from brittle.operators.weight_handlers import batch_norm, conv, linear, matmul
+from brittle.operators.weight_handlers import PRODUCT, batch_norm, conv, linear, matmul
 
 
 def _signed_sum(program: Program, a: tuple[object, float], b: tuple[object, float], name: str) -> Reading:
@@ -197,12 +199,31 @@ OPERATORS: dict[str, Handler] = {
     **dict.fromkeys(("aten.mean", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d", "aten.avg_pool1d"), _select),
 }
 
-# Operators without a global Lipschitz constant, and why
-UNBOUNDED = {
-    "aten.scaled_dot_product_attention": "dot-product attention has no global Lipschitz constant (Kim et al. 2021)",
-    "aten.softmax": "softmax inside the network is read only as part of attention, which has no global constant",
-    "aten.layer_norm": "layer norm's constant grows without limit as its input's variance shrinks",
-    "aten.group_norm": "group norm's constant grows without limit as its input's variance shrinks",
-    "aten.instance_norm": "instance norm's constant grows without limit as its input's variance shrinks",
-    "aten.bmm": "a product of two values that depend on the input has no global constant",
+
+def _attention(_node: fx.Node) -> str:
+    return "dot-product attention has no global Lipschitz constant (Kim et al. 2021)"
+
+
+def _norm(name: str, eps_at: int) -> Callable[[fx.Node], str]:
+    """The slope `1 / sqrt(variance + eps)` of a norm peaks at `1 / sqrt(eps)`, on inputs that do not vary."""
+
+    def why(node: fx.Node) -> str:
+        eps = float(argument(node, eps_at, "eps", None) or 0.0)
+        if eps <= 0.0:
+            return f"{name} norm's constant grows without limit as its input's variance shrinks"
+        grown = f"grows to {eps**-0.5:,.0f} as its input's variance shrinks"
+        return f"{name} norm's constant {grown}: too large to say anything"
+
+    return why
+
+
+# Operators without a global Lipschitz constant, or with none that says anything, and why
+UNBOUNDED: dict[str, Callable[[fx.Node], str]] = {
+    "aten.scaled_dot_product_attention": _attention,
+    "aten.softmax": lambda _node: "softmax inside the network is read as part of attention, which has no constant",
+    "aten.layer_norm": _norm("layer", 4),
+    "aten.rms_norm": _norm("root-mean-square", 3),
+    "aten.group_norm": _norm("group", 4),
+    "aten.instance_norm": _norm("instance", 7),
+    "aten.bmm": lambda _node: PRODUCT,
 }

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from brittle.errors import ModelError
 from brittle.operators.conv import ConvView
-from brittle.operators.rounding import above, below, gamma, gram_sandwich, norm_bound
+from brittle.operators.heads import Heads
+from brittle.operators.rounding import above, below, check_finite_matrix, gamma, gram_sandwich, norm_bound
 from brittle.operators.row_sums import column_sums, row_sum_norm, row_sums
 from brittle.results.layer import NormBound
 
@@ -21,19 +22,19 @@ from brittle.results.layer import NormBound
 class DenseView:
     """`x W^t` on the last dimension: T = W, or I kron W where `in_shape` is (..., d); the default is (d,).
 
+    `heads` says how W is made of attention heads, where it is.
+
     Raises:
         ModelError: the weight is no (h, d) matrix, does not fit `in_shape`, or holds NaN or infinity.
     """
 
     weight: Tensor
     in_shape: tuple[int, ...] = ()
+    heads: Heads | None = None
 
     def __post_init__(self) -> None:
         w = self.weight.detach().to(torch.float64)
-        if w.dim() != 2 or w.numel() == 0:
-            raise ModelError(f"a linear layer needs a weight (neurons, fan-in), got shape {tuple(w.shape)}")
-        if not bool(torch.isfinite(w).all()):
-            raise ModelError("expected finite weights, got NaN or infinity: check the checkpoint for a diverged layer")
+        check_finite_matrix(w)
         shape = tuple(self.in_shape) or (w.shape[1],)
         if shape[-1] != w.shape[1]:
             raise ModelError(f"a linear layer of fan-in {w.shape[1]} cannot act on inputs of shape {shape}")

@@ -17,7 +17,7 @@ from brittle.operators.fold import drop_unread, fold_scales, merge_pairs, number
 from brittle.operators.graph import Graph, Layer
 from brittle.operators.layer_list import take_inventory
 from brittle.operators.reader import read_program
-from brittle.operators.twin import readable_copy
+from brittle.operators.twin import computes_weights, readable_copy
 from brittle.results.layer import Unmeasured
 
 # Largest accepted difference between the graph and the model in float64, relative to the largest logit, and relative
@@ -50,16 +50,18 @@ def read_network(model: nn.Module, input_shape: tuple[int, ...] | None) -> Netwo
     """Read a model that takes pixels (b, *input_shape) and returns logits (b, classes).
 
     The model itself is left as it was: a float64 copy in eval mode is read. With `input_shape` None, or where
-    tracing fails, weight layers are found by their module classes and only their matrices are measured.
+    tracing fails, weight layers are found by their module classes and only their matrices are measured; these layers
+    look at the model's own memory where they can, so measure them before the model changes.
 
     Raises:
         ModelError: the model cannot be copied, has no parameters to measure, or has weights that are not finite.
     """
     if not any(True for _ in model.parameters()):
         raise ModelError("the model has no parameters: nothing to measure")
-    twin = readable_copy(model)
     if input_shape is None:
-        return _by_class(twin, "the input size is not known")
+        plain = readable_copy(model) if computes_weights(model) else model
+        return _by_class(plain, "the input size is not known")
+    twin = readable_copy(model)
     try:
         with _quiet():
             program = read_program(twin, input_shape)

@@ -23,12 +23,17 @@ class UnreadableError(Exception):
     """An operator used in a way the tables do not cover."""
 
 
+class UnboundedError(UnreadableError):
+    """An operation that has no global Lipschitz constant, or none that says anything."""
+
+
 @dataclass
 class Program:
     """A model's exported program while it is being read.
 
     `used` maps a label to the parameters its node holds: of a weight its layer's name, else a module's name.
-    `weights` lists every weight met, even where the graph is opaque.
+    `weights` lists every weight met, even where the graph is opaque; `gains` are the gain and shift of a norm that a
+    later layer takes over; `idle` are parameters that the model's output does not depend on.
     """
 
     constants: dict[str, Tensor]
@@ -40,6 +45,8 @@ class Program:
     used: dict[str, list[str]] = field(default_factory=dict)
     weights: list[tuple[str, LinearView]] = field(default_factory=list)
     labels: dict[str, fx.Node] = field(default_factory=dict)
+    gains: dict[fx.Node, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    idle: set[str] = field(default_factory=set)
 
     def is_value(self, argument: object) -> bool:
         """Whether an argument is a tensor that depends on the input."""

@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 
 from brittle.operators.graph import Node, Op, Opaque, Reshape, Source
 from brittle.operators.handlers import OPERATORS, UNBOUNDED, WEIGHTED
-from brittle.operators.program import BATCH, Program, UnreadableError, operator_name, sample_shape
+from brittle.operators.norm_gains import hand_on_gain
+from brittle.operators.program import BATCH, Program, UnboundedError, UnreadableError, operator_name, sample_shape
 
 
 def read_program(model: nn.Module, input_shape: tuple[int, ...]) -> Program:
@@ -43,6 +44,8 @@ def _read(program: Program, node: fx.Node, input_shape: tuple[int, ...]) -> None
         if node.name in program.constants:
             owner = program.parameter_names.get(node.name)
             program.fix(node, program.constants[node.name], [] if owner is None else [owner])
+            if owner is not None and not node.users:
+                program.idle.add(owner)
         else:
             _append(program, node, Node("input", Source(), (), input_shape))
     elif node.op == "output":
@@ -81,13 +84,14 @@ def _call(program: Program, node: fx.Node) -> None:
     op: Op
     try:
         if kind in UNBOUNDED:
-            raise UnreadableError(UNBOUNDED[kind])
+            hand_on_gain(program, node, name)
+            raise UnboundedError(UNBOUNDED[kind](node))
         if kind not in OPERATORS:
             raise UnreadableError(_unknown(program, node, kind, inputs))
         op, sources = OPERATORS[kind](program, node, name)
         shape = sample_shape(node)
     except UnreadableError as reason:
-        op, sources = Opaque(str(reason)), tuple(inputs)
+        op, sources = Opaque(str(reason), isinstance(reason, UnboundedError)), tuple(inputs)
     _append(program, node, Node(name or kind, op, tuple(program.index[s] for s in sources), shape))
 
 

@@ -34,6 +34,11 @@ def readable_copy(model: nn.Module) -> nn.Module:
         raise ModelError(f"the model cannot be copied ({error}); pass a plain nn.Module") from error
 
 
+def computes_weights(model: nn.Module) -> bool:
+    """Whether some module's weights are computed from other tensors (parametrised, or by a hook before each call)."""
+    return any(hasattr(module, "parametrizations") or module._forward_pre_hooks for module in model.modules())
+
+
 def _apply_masks(module: nn.Module) -> None:
     for hook in list(module._forward_pre_hooks.values()):
         if isinstance(hook, prune.BasePruningMethod):

@@ -10,10 +10,12 @@ from torch import fx
 from brittle.operators.conv import MODES, ConvView
 from brittle.operators.graph import Affine
 from brittle.operators.linear import DenseView
+from brittle.operators.norm_gains import with_gain
 from brittle.operators.pointwise import DiagonalView
 from brittle.operators.program import (
     Program,
     Reading,
+    UnboundedError,
     UnreadableError,
     argument,
     operator_name,
@@ -22,6 +24,7 @@ from brittle.operators.program import (
 )
 
 Sides = tuple[tuple[int, int], ...]
+PRODUCT = "a product of two values that depend on the input has no global constant"
 
 
 def linear(program: Program, node: fx.Node, name: str) -> Reading:
@@ -30,17 +33,19 @@ def linear(program: Program, node: fx.Node, name: str) -> Reading:
     w = program.constant(weight)
     if w is None or not program.is_value(x) or program.is_value(bias):
         raise UnreadableError("a linear map whose weight or bias depends on the input")
-    view = DenseView(w, program.shape(x))
+    op = with_gain(program, node, Affine(DenseView(w, program.shape(x)), program.constant(bias)))
     program.note(name, weight, bias)
-    program.weights.append((name, view))
-    return Affine(view, program.constant(bias)), (x,)
+    program.weights.append((name, op.view))
+    return op, (x,)
 
 
 def matmul(program: Program, node: fx.Node, name: str) -> Reading:
     """`x @ M` with a constant matrix M."""
     w = program.constant(node.args[1])
+    if program.is_value(node.args[0]) and program.is_value(node.args[1]):
+        raise UnboundedError(PRODUCT)
     if w is None or w.dim() != 2 or not program.is_value(node.args[0]):
-        raise UnreadableError("a product of two values that depend on the input has no global constant")
+        raise UnreadableError("a product with a batch of matrices, or with one on the left")
     x = value_of(node)
     view = DenseView(w.T, program.shape(x))
     program.note(name, node.args[1])
@@ -69,10 +74,11 @@ def conv(program: Program, node: fx.Node, name: str) -> Reading:
         groups=int(argument(node, 6, "groups", 1)),
         padding_mode=mode,
     )
-    program.note(name, weight, bias)
-    program.weights.append((name, view))
     offset = program.constant(bias)
-    return Affine(view, None if offset is None else offset.view(-1, *([1] * axes))), (x,)
+    op = with_gain(program, node, Affine(view, None if offset is None else offset.view(-1, *([1] * axes))))
+    program.note(name, weight, bias)
+    program.weights.append((name, op.view))
+    return op, (x,)
 
 
 def _sides(padding: object, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> Sides:

@@ -39,7 +39,8 @@ class Spectral:
     """Compressibility of the singular values sigma: as `Neuron`, with the ranks.
 
     `effective_rank = exp(entropy(sigma / sum sigma))`, `stable_rank = ||W||_F^2 / sigma_1^2`; `rank_at_5pct` is the
-    smallest k whose residual is at most 5 %.
+    smallest k whose residual is at most 5 %. The last `below_floor` values lie under 1e-5 sigma_1 and are not resolved:
+    they are known to be that small, nothing more.
     """
 
     q: int
@@ -51,6 +52,7 @@ class Spectral:
     effective_rank: float
     stable_rank: float
     rank_at_5pct: int
+    below_floor: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,27 @@ class PerNorm:
 
 
 @dataclass(frozen=True)
+class HeadStructure:
+    """One attention head's part of a matrix: rows of queries, keys or values, columns of the projection after.
+
+    `spectral_norm` is the part's largest singular value, exact to rounding; ranks as in `Spectral`.
+    """
+
+    frobenius: float
+    spectral_norm: float
+    stable_rank: float
+    effective_rank: float
+
+
+@dataclass(frozen=True)
 class LayerStructure:
     """One row of the layer table.
 
     `frobenius` is of the structure matrix (filters x fan-in, batch norm folded); `norms` are operator norms of the
     map on its real, padded input where the input size is known (`on_input`), else of the structure matrix.
     `structure[p] = ||T||_p / ||W||_F`, `scale = ||W||_F`: their logarithms add up to the log norm.
-    `row_norms` and `singular_values` are sorted, largest first, thinned to at most 256 points for drawing.
+    `row_norms` and `singular_values` are sorted, largest first, thinned to at most 256 points for drawing. `heads` are
+    the parts of an attention matrix that belong to one head each, in order; empty for every other matrix.
     """
 
     name: str
@@ -95,6 +111,7 @@ class LayerStructure:
     on_input: bool
     row_norms: tuple[float, ...]
     singular_values: tuple[float, ...]
+    heads: tuple[HeadStructure, ...] = ()
 
 
 @dataclass(frozen=True)
