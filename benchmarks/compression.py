@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.compression_rows import METHODS, Row, parent, rows
-from benchmarks.nets import FASHION
+from benchmarks.compression_parents import PARENTS
+from benchmarks.compression_rows import METHODS, Row, rows
 from torch import nn
 
 from brittle.attacks.apgd import APGD
@@ -36,7 +36,6 @@ from brittle.training.recovery.recover import recover
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "compression"
 TABLE = OUT / "rows.csv"
-RADII = {"A": (2, 4, 8), "B": (8,)}
 ATTACKS = (APGD(20), APGD(20, loss="dlr"))
 FIELDS = ("parent", "method", "factor", "seed", "parameters", "clean", "2/255", "4/255", "8/255")
 MORE = ("unrecovered clean", "gradients", "learning rate", "best epoch", "CPU s", "plan")
@@ -60,16 +59,17 @@ def right(model: nn.Module, split: Split, radii: tuple[int, ...]) -> dict[str, n
 
 def run(row: Row, scored: Split, train: Split, validation: Split) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     """The row's line, and which samples are right."""
-    start, model = time.process_time(), parent(row.parent)
+    of = PARENTS[row.parent]
+    start, model = time.process_time(), of.model()
     line: dict[str, object] = {"parent": row.parent, "method": row.method, "factor": row.factor, "seed": row.seed}
     if row.method != "parent":
-        made = METHODS[row.method](model, row.parent, row.factor, train, row.seed)
+        made = METHODS[row.method](row.parent, of, model, row.factor, train, row.seed)
         before, _ = clean_right(made.child, scored.x, scored.y, 500)
         back = recover(made.child, model, train, validation, made.how, seed=row.seed)
         model = back.model
         line |= {"unrecovered clean": f"{float(before.double().mean()):.4f}", "gradients": f"{back.spent:.3f}"}
         line |= {"learning rate": f"{back.learning_rate:g}", "best epoch": back.best_epoch, "plan": made.plan}
-    masks = right(model, scored, RADII[row.parent])
+    masks = right(model, scored, of.radii)
     line |= {"parameters": parameters(model), **{name: f"{mask.mean():.4f}" for name, mask in masks.items()}}
     return line | {"CPU s": f"{time.process_time() - start:.0f}"}, masks
 
@@ -101,12 +101,12 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--validate", action="store_true")
     asked = parser.parse_args()
-    data = load_data(FASHION)
-    train, validation = data.split("train"), data.split("validation")
-    scored = validation.take(1000, 1) if asked.validate else data.split("test")
     there = {} if asked.validate else done()
     missing = [r for r in rows() if (r.parent, r.method, str(r.factor), str(r.seed)) not in there]
     for row in [row for row in missing if asked.only in row.key][: asked.rows]:
+        data = load_data(PARENTS[row.parent].data)
+        train, validation = data.split("train"), data.split("validation")
+        scored = validation.take(1000, 1) if asked.validate else data.split("test")
         line, masks = run(row, scored, train, validation)
         if not asked.validate:
             keep(row, line, masks)

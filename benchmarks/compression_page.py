@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from benchmarks.compression import OUT, RADII, done
+from benchmarks.compression import OUT, done
+from benchmarks.compression_parents import PARENTS
 from benchmarks.compression_rows import METHODS, Row, rows
 from numpy.typing import NDArray
 
@@ -23,7 +24,6 @@ from brittle.files import replacing
 PAGE = OUT.parent / "compression.md"
 MARK = "<!-- tables -->"
 IMAGES = 10_000
-TITLES = {"A": "Parent A, trained plainly", "B": "Parent B, adversarially trained at l_inf 8/255"}
 Masks = dict[str, NDArray[np.bool_]]
 
 
@@ -77,7 +77,7 @@ def lead(ours: Sequence[Masks], other: Sequence[Masks], column: str) -> tuple[fl
 
 
 def section(table: Table, parent: str, factor: int) -> list[str]:
-    columns = ["clean", *(f"{r}/255" for r in RADII[parent])]
+    columns = ["clean", *(f"{r}/255" for r in PARENTS[parent].radii)]
     found = {m: table.seeds(parent, m, factor) for m in METHODS}
     found = {m: f for m, f in found.items() if f}
     if not found:
@@ -106,7 +106,7 @@ def _leads(table: Table, parent: str, found: dict[str, list[Masks]], columns: li
             f"{column}: ours {points:+.1f} [{low:+.1f}, {high:+.1f}] against the best rival, {best}; clean {clean:+.1f}"
         )
         gap = mean(top, column) - mean(found[best], column) if top else 0.0
-        if parent == "B" and gap > 0:
+        if parent != "A" and gap > 0:
             line += f"; {100 * points / gap:.0f} % of the {gap:.1f} points between it and the parent"
         answer.append(line + ".")
     if parent == "A" and "svd" in found:
@@ -119,12 +119,12 @@ def page() -> list[str]:
     """The lines under the page's own text."""
     table = Table()
     lines = [] if not table.missing else ["", f"**{table.missing} of {len(rows())} rows are still to be run.**"]
-    for parent, title in TITLES.items():
+    for parent, settings in PARENTS.items():
         top = table.seeds(parent, "parent", 1)
         if not top:
             continue
-        columns = ["clean", *(f"{r}/255" for r in RADII[parent])]
-        lines += ["", f"## {title}", "", "; ".join(f"{c} {shown(top, c)} %" for c in columns) + "."]
+        columns = ["clean", *(f"{r}/255" for r in PARENTS[parent].radii)]
+        lines += ["", f"## {settings.title}", "", "; ".join(f"{c} {shown(top, c)} %" for c in columns) + "."]
         for factor in (4, 8, 16):
             lines += section(table, parent, factor)
     return lines
