@@ -10,6 +10,8 @@ from torch import nn
 
 from brittle.compression.cost import parameters
 from brittle.compression.methods import METHODS, compress_to
+from brittle.compression.planning import auto as planning
+from brittle.compression.planning import samples
 from brittle.compression.planning.auto import Compressed, Trying
 from brittle.compression.planning.measure import bench
 from brittle.compression.planning.samples import LEAST_SAMPLES
@@ -82,6 +84,24 @@ def test_the_same_call_gives_the_same_network() -> None:
     a, b = (compress_to(mlp(), "auto", 0.3, evidence(100), trying=replace(trying, cache=Cache())) for _ in range(2))
     assert a.plan == b.plan
     assert all(torch.equal(p, q) for p, q in zip(a.model.parameters(), b.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("threat", [None, THREAT], ids=["clean", "robust"])
+def test_samples_beyond_the_shared_ones_leave_the_choice_and_change_the_last_fit(
+    threat: LinfBall | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "SHARED", 100)
+    monkeypatch.setattr(planning, "_FITTED_TO", 40)
+    few, many = (
+        compress_to(mlp(), "auto", 0.3, evidence(count, threat=threat), trying=Trying(trials=6, cache=Cache()))
+        for count in (100, 160)
+    )
+    assert many.plan == few.plan
+    assert many.prediction == replace(
+        few.prediction, measured_clean=many.prediction.measured_clean, measured_robust=many.prediction.measured_robust
+    )
+    pairs = zip(few.model.parameters(), many.model.parameters(), strict=True)
+    assert not all(torch.equal(p, q) for p, q in pairs), "sixty more samples to fit to"
 
 
 def test_without_a_threat_nothing_robust_is_predicted() -> None:

@@ -79,6 +79,16 @@ def test_of_many_places_enough_are_drawn_and_they_pair_up() -> None:
     assert torch.equal(found.inputs, again.inputs)
 
 
+def test_more_rows_for_each_input_come_closer_to_all_of_them() -> None:
+    """A dense layer with 2,000 inputs and 12,000 samples: four rows an input take 8,000 samples, six take them all."""
+    net = nn.Sequential(nn.Linear(2000, 1))
+    x = torch.rand(12000, 2000, generator=torch.Generator().manual_seed(3))
+    few = paired_moments(net, net, "0", x, batch_size=4000, seed=0)
+    many = paired_moments(net, net, "0", x, batch_size=4000, seed=0, rows_each=6)
+    assert torch.allclose(few.mean_in, x[:8000].double().mean(0))
+    assert torch.allclose(many.mean_in, x.double().mean(0))
+
+
 def test_restricted_moments_are_those_of_the_parts() -> None:
     u, y = torch.rand(50, 6, generator=GENERATOR), torch.rand(50, 4, generator=GENERATOR)
     inputs, outputs = torch.tensor([0, 3, 4]), torch.tensor([1, 3])

@@ -2,10 +2,11 @@
 
 1. The evidence is cut in three: two fifths to fit layers to, two fifths to measure plans on, one fifth that only the
    outcome is measured on. A plan measured on what it was fitted to would look better the closer it was fitted.
+   Samples beyond 2,500 are fitted to as well, but in the end alone: until then 1,000 do.
 2. Units are ordered by what they explain (`explained`); each knob is turned alone and measured (`sensitivities`).
 3. A search over widths with dynamic programming over ranks finds the plans of least summed loss within the size.
 4. The best of them, and the plans of the single methods, are assembled, fitted again and measured; then neighbours of
-   the best one. The one of least measured loss is the answer, fitted once more to both of the first two parts.
+   the best one. The one of least measured loss is the answer, fitted once more, to all of the first two parts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from brittle.compression.planning.measure import Bench, Standing, bench
 from brittle.compression.planning.mends import Refitted
 from brittle.compression.planning.method import Method
 from brittle.compression.planning.predict import predicted_drop
-from brittle.compression.planning.samples import doubled, joined, parts
+from brittle.compression.planning.samples import doubled, joined, leading, parts
 from brittle.compression.planning.search import Found, Losses, Search, summed
 from brittle.compression.planning.sensitivity import Badness, Cache, Sensitivity, sensitivities
 from brittle.compression.planning.trials import Assembly, Trials
@@ -43,6 +44,8 @@ _SEARCHED, _APART = 6, 3
 _FITTED_SINGLES = 3
 # Ridges that the best plan is tried with in the end, beside the usual one.
 _RIDGES = (0.01, 1.0)
+# Samples that candidates are fitted to, and the rows of data for each input of a layer that the answer is fitted to.
+_FITTED_TO, _ROWS_EACH = 1000, 16
 # Clean and robust loss count the same where there is a threat.
 _ROBUST_SHARE = 0.5
 
@@ -90,7 +93,7 @@ def auto(
         model: pixels (b, *shape) -> logits; left as it was.
         couplings: all of its couplings.
         keep: share of the parameters that stays.
-        evidence: training samples, at least 50.
+        evidence: training samples, at least 50; those beyond 2,500 make the last fit better and choices no dearer.
         trying: how hard to try.
         rivals: single methods whose plans are among those assembled, so that the answer is not worse than they are.
 
@@ -106,7 +109,9 @@ def auto(
         raise ModelError("nothing in the model can be shrunk: it has no units to remove and no layer that ranks shrink")
     _check_reach(model, couplings, ladders, budget)
     board = bench(model, chosen, batch_size=trying.batch_size)
-    fitting = doubled(bench(model, fitted, batch_size=trying.batch_size), fitted)
+    fitted_board = bench(model, fitted, batch_size=trying.batch_size)
+    quick = leading(fitted, _FITTED_TO)
+    fitting = doubled(fitted_board.part(0, _FITTED_TO), quick)
     scores = explained(model, couplings, fitting)
     cache = trying.cache.within(_setting(model, evidence, board))
     found = sensitivities(
@@ -115,9 +120,10 @@ def auto(
     share = 0.0 if evidence.threat is None else _ROBUST_SHARE
     search = Search(model, couplings, ladders, ladder_losses(ladders, found, lambda s: s.loss(share)), budget)
     trials = Trials(model, couplings, fitting, board, share, cache, trying.trials, trying.progress)
-    _try(trials, search, scores, _single(model, couplings, budget, fitted, rivals))
+    _try(trials, search, scores, _single(model, couplings, budget, quick, rivals))
     best = trials.best()
-    child = replace(trials, evidence=joined(fitting, doubled(board, chosen))).build(best.assembly)
+    all_fitted = joined(doubled(fitted_board, fitted), doubled(board, chosen))
+    child = replace(trials, evidence=all_fitted).build(_thorough(best.assembly))
     outcome = bench(model, held, batch_size=trying.batch_size)
     prediction = _prediction(ladders, found, trials, outcome.measure(model), outcome.measure(child), len(held.x))
     note = (
@@ -125,6 +131,12 @@ def auto(
         f"{best.assembly.name}; its prediction is compared on {len(held.x)} others"
     )
     return Compressed(child, best.assembly.plan, prediction, (note,))
+
+
+def _thorough(assembly: Assembly) -> Assembly:
+    """The same with more rows of data where its layers are fitted again."""
+    mend = assembly.mend
+    return replace(assembly, mend=replace(mend, rows_each=_ROWS_EACH)) if isinstance(mend, Refitted) else assembly
 
 
 def _check_reach(model: nn.Module, couplings: tuple[Coupling, ...], ladders: Knobs, budget: int) -> None:

@@ -17,7 +17,7 @@ from brittle.compression.couplings.sides import side_size
 from brittle.compression.factorable import factorable
 from brittle.compression.factorise import factorise
 from brittle.compression.moments import input_moments
-from brittle.compression.planning.paired import Moments, call_order, paired_moments
+from brittle.compression.planning.paired import ROWS_EACH, Moments, call_order, paired_moments
 from brittle.compression.planning.refit import RIDGE, refit
 
 BATCH = 250
@@ -77,9 +77,15 @@ def data_aware(child: nn.Module, cut: Cut, x: Tensor, *, seed: int) -> nn.Module
 
 @dataclass(frozen=True)
 class Refitted:
-    """Every layer from the first changed one on is fitted again, in the order of their calls: see `refit`."""
+    """Every layer from the first changed one on is fitted again, in the order of their calls: see `refit`.
+
+    Attributes:
+        ridge: how strongly layers are held to their old weights.
+        rows_each: rows of data for each input of a layer, see `paired_moments`.
+    """
 
     ridge: float = RIDGE
+    rows_each: int = ROWS_EACH
 
     def __call__(self, child: nn.Module, cut: Cut, x: Tensor, *, seed: int) -> nn.Module:
         """The mended network."""
@@ -89,7 +95,16 @@ class Refitted:
 
         def source(name: str) -> Moments:
             outputs = cut.stays(name, "out")
-            return paired_moments(child, cut.parent, name, x, outputs=outputs, batch_size=BATCH, seed=seed)
+            return paired_moments(
+                child,
+                cut.parent,
+                name,
+                x,
+                outputs=outputs,
+                batch_size=BATCH,
+                seed=seed,
+                rows_each=self.rows_each,
+            )
 
         return refit(child, layers, cut.ranks, source, self.ridge)
 

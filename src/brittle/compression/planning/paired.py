@@ -17,8 +17,8 @@ from brittle.compression.pairs import bias_of, kernel_shape
 from brittle.compression.unfoldings import spatial_part
 from brittle.models.frozen import frozen
 
-# Rows of data for a layer: at least so many, and at least so many for each of its inputs, where the samples have them,
-# from no fewer samples than that.
+# Rows of data for a layer: at least so many, and by default so many for each of its inputs, where the samples have
+# them, from no fewer samples than that.
 ROWS, ROWS_EACH, SAMPLES = 4096, 4, 256
 
 
@@ -52,14 +52,15 @@ def paired_moments(
     outputs: Tensor | None = None,
     batch_size: int,
     seed: int,
+    rows_each: int = ROWS_EACH,
 ) -> Moments:
     """The moments of layer `name`: u from the child, y from the parent (its `outputs` alone), both reading x.
 
-    Where there are more rows than max(4096, 4 d), about so many are drawn: the first samples, at least 256, and as many
-    places from each.
+    Where there are more rows than max(4096, rows_each d), about so many are drawn: the first samples, at least 256, and
+    as many places from each.
     """
     layer = child.get_submodule(name)
-    wanted = max(ROWS, ROWS_EACH * int(kernel_shape(layer)[1:].numel()))
+    wanted = max(ROWS, rows_each * int(kernel_shape(layer)[1:].numel()))
     generator = torch.Generator().manual_seed(seed)
     sums = _Sums(bias_of(layer) is not None)
     samples = len(x)
