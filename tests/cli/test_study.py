@@ -321,3 +321,9 @@ def test_a_table_of_other_trials_is_refused_before_any_trial(place: Path, capsys
     assert "its key does not fit" in capsys.readouterr().err
     assert run(["study", "run", "own.yaml", "--out", "here", "--take", "none.csv"]) == 2
     assert "no such file: none.csv" in capsys.readouterr().err
+
+
+def test_brittle_report_reads_the_record(place: Path) -> None:
+    assert run(["study", "run", "own.yaml", "--out", "out"]) == 0
+    assert run(["report", "out/study.json", "--html", "page.html"]) == 0
+    assert "Does robustness fall with rank?" in Path("page.html").read_text(encoding="utf-8")

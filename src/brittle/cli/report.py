@@ -15,7 +15,7 @@ def report(
     results: Annotated[
         list[Path],
         typer.Argument(
-            help="Audit JSON files, a base and its children for one page; or one compression, training or attack JSON."
+            help="Audit JSON files, a base and its children for one page; or one compression, training, attack, structure or study JSON."
         ),
     ],
     html: Annotated[Path, typer.Option(help="Where to write the page.")],
@@ -72,12 +72,31 @@ def _attack(paths: list[Path], values: list[dict[str, Any]], html: Path) -> None
     write_attack_html(html, result, title=f"brittle: {result.model.name}")
 
 
+def _structure(paths: list[Path], values: list[dict[str, Any]], html: Path) -> None:
+    from brittle.report.structure_page import write_structure_html
+    from brittle.results.structure import StructureAudit
+
+    result = _read(paths[0], values[0], StructureAudit.from_dict)
+    write_structure_html(html, result, title=f"brittle: {result.checkpoint.name}")
+
+
+def _study(paths: list[Path], values: list[dict[str, Any]], html: Path) -> None:
+    from brittle.report.study_page import write_study_html
+    from brittle.results.serialise import from_dict
+    from brittle.results.study import StudyResult
+
+    result = _read(paths[0], values[0], lambda one: from_dict(StudyResult, one))
+    write_study_html(html, result, title=f"brittle: {result.name}")
+
+
 # What a document's schema says it is; everything else is taken for an audit, which says what is wrong with it.
 _KINDS: dict[str, Callable[[list[Path], list[dict[str, Any]], Path], None]] = {
     "brittle.audit/1": _audits,
     "brittle.compression/1": _compression,
     "brittle.training/1": _training,
     "brittle.attack/1": _attack,
+    "brittle.structure/1": _structure,
+    "brittle.study/1": _study,
 }
 
 

@@ -11,6 +11,8 @@ from brittle.results.attack import ATTACK_SCHEMA, AttackResult
 from brittle.results.audit import SCHEMA, Audit
 from brittle.results.compression import COMPRESSION_SCHEMA, CompressionResult
 from brittle.results.serialise import json_schema
+from brittle.results.structure import STRUCTURE_SCHEMA, StructureAudit
+from brittle.results.study import STUDY_SCHEMA, StudyResult
 from brittle.results.summary import SUMMARY_SCHEMA, Summary
 from brittle.results.training import TRAINING_SCHEMA, TrainingHistory
 
@@ -28,6 +30,8 @@ PUBLISHED: tuple[tuple[str, str, type], ...] = (
     ("attack-1", ATTACK_SCHEMA, AttackResult),
     ("compression-1", COMPRESSION_SCHEMA, CompressionResult),
     ("training-1", TRAINING_SCHEMA, TrainingHistory),
+    ("structure-1", STRUCTURE_SCHEMA, StructureAudit),
+    ("study-1", STUDY_SCHEMA, StudyResult),
     ("summary-1", SUMMARY_SCHEMA, Summary),
 )
 
