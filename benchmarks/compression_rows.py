@@ -27,7 +27,7 @@ from brittle.data.split import Split
 from brittle.models.recipe import build
 from brittle.training.recovery.settings import Recovery
 
-EVIDENCE, PLANNED_FROM = 1000, 2500
+EVIDENCE, PLANNED_FROM = 1000, 5000
 TAU, CONDITION = 1.2, 0.1  # pairs of this net have condition numbers of 1.15 to 4.5 before they are held
 SOFTER = 0.2
 
@@ -115,7 +115,8 @@ def _ours(name: str, of: Parent, model: nn.Module, factor: int, split: Split, se
     """The robust plan. Recovered without attacks, its function is made softer and every layer's norm is held."""
     evidence = _evidence(of, split, PLANNED_FROM, seed)
     done = compress_to(model, "auto", 1 / factor, evidence, trying=Trying())
-    plan = f"{dict(done.plan.units)} {dict(done.plan.ranks)}"
+    modes = {name: (mixed.channels, mixed.positions) for name, mixed in done.plan.modes.items()}
+    plan = f"{dict(done.plan.units)} {dict(done.plan.ranks)} {modes}"
     if name != "A":
         return Made(done.model, of.recovery, plan)
     how = replace(of.recovery, learning_rate=of.from_scratch, hold_scale=True, layers=("*",))

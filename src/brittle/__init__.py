@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from brittle.evaluation.fooling import universal_perturbation
     from brittle.models.file import load, save
     from brittle.models.pixels import Pixels
+    from brittle.models.zero_shot import zero_shot
     from brittle.results.audit import Audit
 
 _HOME = {
@@ -33,6 +34,7 @@ _HOME = {
     "structure": "brittle.api",
     "study": "brittle.api",
     "universal_perturbation": "brittle.evaluation.fooling",
+    "zero_shot": "brittle.models.zero_shot",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "structure",
     "study",
     "universal_perturbation",
+    "zero_shot",
 ]
 
 

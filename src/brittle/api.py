@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from brittle.auditing.black_box import fair_verdict
 from brittle.auditing.crossing import crossed
 from brittle.auditing.options import AuditOptions
 from brittle.auditing.prepare import check_model, check_runs
@@ -95,7 +96,9 @@ def audit(
     before = (
         base if isinstance(base, Audit) else audit_one(base, dataset, options, progress=prefixed(progress, "base: "))
     )
-    mine = compare(before, audit_one(subject, dataset, options, progress=progress), max_drop)
+    parent = base if isinstance(base, Subject) else None  # what a model without gradients is attacked from
+    own = audit_one(subject, dataset, options, surrogate=parent, progress=progress)
+    mine = fair_verdict(compare(before, own, max_drop), before)
     return crossed(mine, base, subject, dataset, options, progress=progress) if isinstance(base, Subject) else mine
 
 
@@ -226,7 +229,7 @@ def _check_all_first(subject: Subject, base: Subject | Audit | None, data: Datas
         check_base(base, split.sha256(), f"{data.name}, {len(split)}", keys, options.effort)
     for one in (subject, base):
         if isinstance(one, Subject):
-            check_model(one.model, split.x, split.y, options.device)
+            check_model(one.model, split.x, split.y, options.device, black_box=True)
 
 
 def _input_shape(model: nn.Module, given: tuple[int, ...] | None) -> tuple[int, ...] | None:

@@ -71,9 +71,10 @@ def test_weights_go_to_the_models_that_take_them_in_order(work: Path) -> None:
 def test_everything_is_checked_before_the_first_measurement(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "audit_kept", lambda *rest, **more: pytest.fail("measured before all was checked"))
     Path("own.py").write_text(
-        "from tests.cli.test_session import voting\nfrom torch import nn\n\ndef net():\n    return voting()\n"
+        "from tests.cli.test_session import voting\nimport torch\n\ndef net():\n    made = voting()\n"
+        "    torch.nn.init.constant_(next(made.parameters()), torch.nan)\n    return made\n"
     )
-    with pytest.raises(ModelError, match="no gradient in the pixels"):
+    with pytest.raises(ModelError, match="holds NaN or infinity"):
         run_audits(request("python:own:net", against="base.safetensors"), OPTIONS, None)
     with pytest.raises(UsageError, match="no radius given for linf"):
         run_audits(request("base.safetensors"), replace(OPTIONS, epsilon={"l2": (1.0,)}), None)

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from brittle.compression.factorise import factorise
+from brittle.compression.nested import nest
+from brittle.compression.nesting import Nesting
 from brittle.delivery.layer_changes import layer_changes
 from brittle.models.recipe import Recipe, build
 from tests.small_nets import pruned, trained
@@ -68,3 +70,16 @@ def test_attention_is_one_layer_whether_its_weights_are_joint_or_not() -> None:
 def test_a_model_that_is_one_layer() -> None:
     (row,) = layer_changes(nn.Linear(4, 3), nn.Linear(4, 3))
     assert (row.name, row.before) == ("", (3, 4))
+
+
+def test_a_nested_layer_is_one_layer_with_its_modes() -> None:
+    net = build(Recipe("cnn", (1, 8, 8), 10, {"channels": [6, 8], "kernel": 3, "fc": [16]}), seed=0)
+    sizes = {"conv2": Nesting((8, 6, 9), 3, 0, 0), "fc1": Nesting((16, 8, 4), 0, 2, 5)}
+    child = nest(net, sizes)
+    rows = {row.name: row for row in layer_changes(net, child)}
+    assert list(rows) == ["conv1", "conv2", "fc1", "head"]
+    assert [(row.rank, row.modes) for row in rows.values()] == [(None, None), (None, (3, 0)), (5, (0, 2)), (None, None)]
+    assert all(row.before == row.after for row in rows.values())
+    assert sum(row.parameters_after for row in rows.values()) == total(child)
+    again = layer_changes(child, child)
+    assert [row.before for row in again] == [row.before for row in rows.values()], "a nested parent has whole rows too"

@@ -11,8 +11,15 @@ from typer.main import get_command
 
 from brittle.cli import app as cli
 from tests.docs.pages import PAGES, ROOT, Block, blocks, name, words
+from tests.vision import need_torchvision
 
-_RUNNABLE = [page for page in PAGES if any(b.language == "python" or b.mark == "run" for b in blocks(page))]
+# Need a network of torchvision's or of the demo's size, trained: for the slow suite alone.
+_WHOLLY_SLOW = {"docs/tutorial/torchvision.md", "docs/tutorial/compress.md"}
+_RUNNABLE = [
+    page
+    for page in PAGES
+    if name(page) not in _WHOLLY_SLOW and any(b.language == "python" or b.mark == "run" for b in blocks(page))
+]
 _SLOW = [page for page in PAGES if any(b.detail == "slow" for b in blocks(page))]
 _COMMANDS = [(page, block, command) for page in PAGES for block in blocks(page) for command in block.commands]
 _LANGUAGES = {"python", "bash", "text", "yaml"}
@@ -28,10 +35,12 @@ def _run_page(page: Path, capfd: pytest.CaptureFixture[str], *, slow: bool) -> N
     printed = ""
     for block in blocks(page):
         where = f"{name(page)}:{block.line}"
-        if block.language == "python":
-            exec(compile(block.text, where, "exec"), scope)
-        elif block.mark == "file":
+        if block.mark == "file":
             Path(block.detail).write_text(block.text + "\n", encoding="utf-8")
+        if block.language == "python":
+            if "import torchvision" in block.text:
+                need_torchvision()
+            exec(compile(block.text, where, "exec"), scope)
         elif block.mark == "run" and (slow or block.detail != "slow"):
             capfd.readouterr()
             for command in block.commands:

@@ -266,3 +266,11 @@ def test_a_partial_page_without_a_picture_draws_as_well(browser: Any) -> None:
     browser.get(Path(page).as_uri())
     assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
     assert [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_nested_layers_say_what_they_mix() -> None:
+    result = made_compression()
+    layers = [replace(result.layers[1], modes=modes) for modes in ((14, 0), (14, 15), (0, 15))]
+    layers.append(replace(layers[0], rank=None))
+    texts = [cells[3][0] for cells in layer_rows(replace(result, layers=tuple(layers)))]
+    assert texts == ["17, 14 channels", "17, 14 channels, 15 positions", "17, 15 positions", "dense, 14 channels"]

@@ -26,11 +26,12 @@ _SHORT = (torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Twin:
-    """The copy that is measured, its number format, and what people should know about it."""
+    """The copy that is measured, its number format, what people should know about it, and whether it has gradients."""
 
     model: nn.Module
     dtype: torch.dtype
     checks: tuple[Check, ...]
+    gradients: bool = True
 
 
 def choose_dtype(network: Network, asked: torch.dtype | None) -> torch.dtype:
@@ -43,20 +44,23 @@ def choose_dtype(network: Network, asked: torch.dtype | None) -> torch.dtype:
     return torch.float64 if work <= _FLOAT64_WORK else torch.float32
 
 
-def check_model(model: nn.Module, x: Tensor, y: Tensor, device: str) -> None:
+def check_model(model: nn.Module, x: Tensor, y: Tensor, device: str, *, black_box: bool = False) -> bool:
     """Refuse a model that no audit could measure on samples x (n, *shape), y (n,), after one forward pass.
+
+    Returns whether it has gradients; without `black_box` one that has none is refused.
 
     Raises:
         ModelError: weights that are not finite, a model that does not run, returns no logits or has no gradients.
         DataError: labels that the model has no logit for.
     """
-    twin(model, x, y, torch.float32, device)
+    return twin(model, x, y, torch.float32, device, black_box=black_box).gradients
 
 
-def twin(model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, device: str) -> Twin:
+def twin(model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, device: str, *, black_box: bool = False) -> Twin:
     """A copy of `model` in eval mode with frozen parameters, tried on the first sample; the original is never touched.
 
-    A model that does not run in float64 is taken in float32, and a check says so.
+    A model that does not run in float64 is taken in float32, and a check says so. Without `black_box` a model that has
+    no gradients is refused.
 
     Raises:
         ModelError: weights that are not finite, a model that does not run, returns no logits or has no gradients.
@@ -66,13 +70,14 @@ def twin(model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, device: str
         check_finite(name, weight)
     checks = _weights_format(model, dtype)
     try:
-        return Twin(_tried(model, x, y, dtype, device), dtype, checks)
+        other, gradients = _tried(model, x, y, dtype, device, black_box)
+        return Twin(other, dtype, checks, gradients)
     except ModelError:
         if dtype == torch.float32:
             raise
-    other = _tried(model, x, y, torch.float32, device)
+    other, gradients = _tried(model, x, y, torch.float32, device, black_box)
     advice = "the model runs in float32 only: results hold up to its rounding, and may hang on the batch size"
-    return Twin(other, torch.float32, (*checks, Check("number format", "warning", advice)))
+    return Twin(other, torch.float32, (*checks, Check("number format", "warning", advice)), gradients)
 
 
 def check_runs(model: nn.Module, input_shape: tuple[int, ...]) -> None:
@@ -98,20 +103,26 @@ def _forward(model: nn.Module, x: Tensor, dtype: torch.dtype, device: str) -> tu
         ) from None
 
 
-def _tried(model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, device: str) -> nn.Module:
+def _tried(
+    model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, device: str, black_box: bool
+) -> tuple[nn.Module, bool]:
     other, logits = _forward(model, x[:1], dtype, device)
     label = y[:1].to(device)
     one = check_logits(logits, label)
     check_logits(one.cpu().expand(len(y), -1), y)  # a place for every label, not for the first alone
     try:
+        if any(hasattr(module, "_packed_params") for module in other.modules()):  # torch would answer with zeros
+            raise ModelError("torch's quantised layers are not differentiable")
         with frozen(other):
             input_gradient(other, x[:1].to(dtype).to(device), label, _sum)
     except Exception as error:
+        if black_box:
+            return other, False
         raise ModelError(
             f"the logits have no gradient in the pixels ({first_line(error)}): attacks need one; audit the "
             "differentiable model that this one was made from"
         ) from None
-    return other
+    return other, True
 
 
 def _sum(logits: Tensor, y: Tensor) -> Tensor:

@@ -62,8 +62,11 @@ def measure(
     progress: Progress | None,
     deadline: float | None,
     memory: Memory | None = None,
+    gradients: bool = True,
 ) -> Brackets:
     """Measure every threat on samples x (n, *shape) in the model's number format, y (n,).
+
+    The gaps need a model with gradients: there are none without.
 
     Raises:
         SoundnessError: an attack broke a certified sample; nothing may be reported then.
@@ -101,7 +104,7 @@ def measure(
         rows.append(_row(threat, right, certificates[key], noise, done))
         late = deadline is not None and monotonic() >= deadline
         complete &= not late
-        if done.complete and not late:
+        if done.complete and not late and gradients:
             told = prefixed(progress, f"{key} ")
             gaps += _gap(model, x, y, threat, done, logits, constants, batch_size=batch_size, seed=seed, progress=told)
         after = clean_right(model, done.x_adv, y, batch_size)[1].argmax(1)

@@ -11,6 +11,7 @@ from torch import nn
 
 import brittle
 from brittle.attacks.table import effort_named
+from brittle.auditing.black_box import black_box_attacks, black_box_preflight, read_black_box
 from brittle.auditing.depth import DEPTHS
 from brittle.auditing.forecast import forecast_seconds
 from brittle.auditing.options import AuditOptions
@@ -51,11 +52,14 @@ def audit_one(
     data: Dataset,
     options: AuditOptions,
     *,
+    surrogate: Subject | None = None,
     command: str = "",
     memory: Memory | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audit one model on the data's test split; with a memory, an interrupted audit goes on where it was.
+
+    A model without gradients is attacked with examples made on the surrogate, such as its parent, and with Square.
 
     Raises:
         DataError, ModelError, UsageError: bad input, before any attack starts.
@@ -65,34 +69,36 @@ def audit_one(
     deadline = None if options.time_limit is None else monotonic() + options.time_limit
     threats = options.threats(data.input_shape)
     split = data.split("test").take(options.samples, options.seed)
-    check_model(subject.model, split.x, split.y, options.device)
-    network = read_network(subject.model, data.input_shape)
-    copied = twin(subject.model, split.x, split.y, choose_dtype(network, options.dtype), options.device)
+    gradients = check_model(subject.model, split.x, split.y, options.device, black_box=True)
+    network = (read_network if gradients else read_black_box)(subject.model, data.input_shape)
+    dtype = choose_dtype(network, options.dtype)
+    copied = twin(subject.model, split.x, split.y, dtype, options.device, black_box=not gradients)
     model, dtype = copied.model, copied.dtype
     x, y = split.x.to(dtype), split.y
     attacks = effort_named(options.effort)
+    if not gradients:
+        other = None if surrogate is None else surrogate.model
+        attacks = black_box_attacks(options.effort, other, x, y, dtype=dtype, device=options.device)
 
     head = slice(0, min(_CHECKED, len(x)))
     checks = [*(Check("loading", "warning", note) for note in subject.notes), *copied.checks]
-    checks += preflight(
-        model,
-        x[head],
-        y[head],
-        threats[0],
-        in_train_mode=any(module.training for module in subject.model.modules()),
-        batch_size=options.batch_size,
-        seed=options.seed,
-    )
+    size, seed = options.batch_size, options.seed
+    if gradients:
+        trained = any(module.training for module in subject.model.modules())
+        found = preflight(model, x[head], y[head], threats[0], in_train_mode=trained, batch_size=size, seed=seed)
+    else:
+        found = black_box_preflight(copied, x[head], y[head], threats[0], attacks, batch_size=size, seed=seed)
+    checks += found
     if network.why:
         checks.append(Check("global constants", "warning", f"none for this network: {network.why}"))
-    if progress is not None:
+    if progress is not None and gradients:
         more = DEPTHS[options.effort].gradients(options.directions) if options.effort in DEPTHS else 0.0
         seconds = forecast_seconds(model, x, y, threats, attacks, options.batch_size, more)
         progress(f"forecast: about {seconds:.0f} s of attacks", 0, 0)
 
     layers = structure_rows(network, options.k_fraction, progress)
     jacobians = {}
-    if len(data.classes) <= _JACOBIAN_CLASSES:
+    if gradients and len(data.classes) <= _JACOBIAN_CLASSES:
         jacobians = largest_jacobian_norms(model, x[head].to(options.device), options.batch_size)
     constants = lipschitz_constants(network, layers, options.norms, jacobians, TIGHTNESS[options.effort])
     brackets = measure(
@@ -111,9 +117,10 @@ def audit_one(
         progress=progress,
         deadline=deadline,
         memory=memory,
+        gradients=gradients,
     )
     sensed, diary = Sensed(), Diary()
-    if options.effort in DEPTHS:
+    if options.effort in DEPTHS and gradients:
         depth = DEPTHS[options.effort]
         scene = Scene(
             model=model,

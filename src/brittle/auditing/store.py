@@ -35,6 +35,7 @@ def audit_kept(
     options: AuditOptions,
     *,
     folder: Path | None,
+    surrogate: Subject | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Audit:
@@ -47,14 +48,17 @@ def audit_kept(
         UsageError: the folder cannot be made or written; else as `audit_one`.
     """
     if folder is None:
-        return audit_one(subject, data, options, command=command, progress=progress)
-    stem = f"audit-{fingerprint(subject, data, options)[:24]}"
+        return audit_one(subject, data, options, surrogate=surrogate, command=command, progress=progress)
+    mark = fingerprint(subject, data, options)
+    if surrogate is not None:
+        mark = hashlib.sha256(f"{mark} {fingerprint(surrogate, data, options)}".encode()).hexdigest()
+    stem = f"audit-{mark[:24]}"
     kept = _kept(make_folder(folder), stem)
     if kept is not None:
         model, settings = replace(kept.model, name=subject.name), replace(kept.settings, command=command)
         return replace(kept, model=model, settings=settings)
     memory = Memory(folder / f"{stem}-parts", stem)
-    audit = audit_one(subject, data, options, command=command, memory=memory, progress=progress)
+    audit = audit_one(subject, data, options, surrogate=surrogate, command=command, memory=memory, progress=progress)
     if not audit.partial:
         text = dumps(audit)
         write_text(folder / f"{stem}-{_hash(text.encode())}.json", text)

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from brittle.checkpoints.bare import is_bare
 from brittle.cli.config import read_config
 from brittle.cli.console import human_console
 from brittle.cli.exits import GATE_FAILED, STOPPED
 from brittle.cli.outputs import Outputs
 from brittle.cli.radii import parse_radii
+from brittle.cli.structure import StructureRequest, structure_audit
 from brittle.cli.typed import typed_command
 from brittle.errors import UsageError
 from brittle.files import check_folder
@@ -30,7 +32,7 @@ def audit(
         typer.Argument(
             metavar="MODEL...",
             show_default=False,
-            help="MODEL: F.safetensors, zoo:..., python:pkg.module:callable, ...",
+            help="MODEL: F.safetensors, FOLDER, zoo:..., python:pkg.module:callable, ...",
         ),
     ],
     data: Annotated[
@@ -61,6 +63,9 @@ def audit(
     batch_size: Annotated[
         int, typer.Option(help="Most inputs the model sees at once.", rich_help_panel=PANEL_HOW)
     ] = 256,
+    workers: Annotated[
+        int, typer.Option(help="Processes that read a checkpoint without a recipe.", rich_help_panel=PANEL_HOW)
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of every random choice.", rich_help_panel=PANEL_HOW)] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=PANEL_HOW)] = "cpu",
     max_drop: Annotated[
@@ -76,6 +81,9 @@ def audit(
         typer.Option(help="Write audit.json (- for stdout; a folder for several MODELs).", rich_help_panel=PANEL_OUT),
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.", rich_help_panel=PANEL_OUT)] = None,
+    sarif: Annotated[
+        Path | None, typer.Option(help="Write the findings as SARIF 2.1.0.", rich_help_panel=PANEL_OUT)
+    ] = None,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds; then exit 3 with what there is, marked.", rich_help_panel=PANEL_HOW)
     ] = None,
@@ -90,7 +98,18 @@ def audit(
         typer.Option(help="Options from a TOML file; the command line wins.", is_eager=True, callback=read_config),
     ] = None,
 ) -> None:
-    """Audit MODELs on DATA: layers, bounds, certified and attacked accuracy; with --against also the verdict."""
+    """Audit MODELs on DATA: layers, bounds, certified and attacked accuracy; with --against also the verdict.
+
+    A safetensors file without a recipe, or a FOLDER of shards, is audited for structure alone: nothing runs.
+    """
+    if any(is_bare(spec) for spec in models):
+        structure_audit(
+            ctx,
+            StructureRequest(tuple(models), against, k, effort, seed, workers, html, json, time_limit, resume),
+        )
+        return
+    if workers != 1:
+        raise UsageError("--workers reads checkpoints without a recipe: leave it out for a model that runs")
     if len(models) > 1 and against is None:
         raise UsageError("several MODELs need --against BASE: audit them one by one for profiles")
     if max_drop is not None and against is None:
@@ -98,7 +117,7 @@ def audit(
     if norm not in NORMS:
         raise UsageError(f"unknown norm {norm!r}: expected {', '.join(NORMS)}")
     radii = parse_radii(epsilon or [], NORMS[norm])
-    outputs = Outputs(html, json, junit)
+    outputs = Outputs(html, json, junit, sarif)
     outputs.check(len(models))
     if resume is not None:
         check_folder(resume)

@@ -23,6 +23,7 @@ class Outputs:
     html: Path | None
     json: Path | None
     junit: Path | None
+    sarif: Path | None = None
 
     def check(self, children: int) -> None:
         """Refuse places that could not be written.
@@ -30,7 +31,7 @@ class Outputs:
         Raises:
             UsageError: a folder that is missing, no plain file, one file for two results, or several audits on stdout.
         """
-        files = [place for place in (self.html, self.junit) if place is not None]
+        files = [place for place in (self.html, self.junit, self.sarif) if place is not None]
         if self.json == STDOUT:
             if children > 1:
                 raise UsageError("several audits do not fit one stdout: give --json a folder")
@@ -41,12 +42,15 @@ class Outputs:
         for place in files:
             check_writable(place)
         if len({place.resolve() for place in files}) < len(files):
-            raise UsageError("two results would go to one file: give --html, --json and --junit different names")
+            raise UsageError(
+                "two results would go to one file: give --html, --json, --junit and --sarif different names"
+            )
 
     def write(self, audits: Sequence[Audit], children: Sequence[Audit], console: Console) -> None:
         """Write everything asked for, numbers before pages; `audits` holds the base and the children."""
         from brittle.report.html import write_html
         from brittle.report.junit import junit_xml
+        from brittle.report.sarif import sarif_json
         from brittle.results.serialise import dumps
 
         if self.json == STDOUT:
@@ -60,6 +64,8 @@ class Outputs:
             write_text(self.json, dumps(children[0]))
         if self.junit is not None:
             write_text(self.junit, junit_xml(children))
+        if self.sarif is not None:
+            write_text(self.sarif, sarif_json(children))
         if self.html is not None:
             write_html(self.html, audits, title=f"brittle: {children[-1].model.name}")
             console.print(f"report: {self.html}", markup=False)

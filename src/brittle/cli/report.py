@@ -15,7 +15,8 @@ def report(
     results: Annotated[
         list[Path],
         typer.Argument(
-            help="Audit JSON files, a base and its children for one page; or one compression, training, attack, structure or study JSON."
+            help="Audit JSON files, a base and its children for one page; or one JSON of another command: compression, "
+            "training, attack, structure, study."
         ),
     ],
     html: Annotated[Path, typer.Option(help="Where to write the page.")],

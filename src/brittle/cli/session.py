@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+from brittle.auditing.black_box import fair_verdict
 from brittle.auditing.crossing import crossed
 from brittle.auditing.options import AuditOptions
 from brittle.auditing.prepare import check_model
@@ -47,21 +48,22 @@ def run_audits(request: AuditRequest, options: AuditOptions, progress: Progress 
     subjects = [load_subject(spec, weights, data) for spec, weights in _pairs(request)]
     options.threats(data.input_shape)
     split = data.split("test").take(options.samples, options.seed)
-    for subject in subjects:
-        check_model(subject.model, split.x, split.y, options.device)
+    seen = [check_model(one.model, split.x, split.y, options.device, black_box=True) for one in subjects]
+    base = subjects[0] if request.against is not None else None
     audits: list[Audit] = []
-    for subject in subjects:
+    for subject, gradients in zip(subjects, seen, strict=True):
         left = None if deadline is None else max(deadline - monotonic(), _NO_TIME)
         audit = audit_kept(
             subject,
             data,
             replace(options, time_limit=left),
             folder=request.resume,
+            surrogate=None if gradients or subject is base else base,
             command=request.command,
             progress=prefixed(progress, f"{subject.name}: "),
         )
         if request.against is not None and audits and not (audit.partial or audits[0].partial):
-            audit = compare(audits[0], audit, options.max_drop)
+            audit = fair_verdict(compare(audits[0], audit, options.max_drop), audits[0])
             audit = crossed(
                 audit, subjects[0], subject, data, options, progress=prefixed(progress, f"{subject.name}: ")
             )

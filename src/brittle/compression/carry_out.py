@@ -1,4 +1,4 @@
-"""From a plan to a network: units go first, then ranks are cut, then single weights, then bits."""
+"""From a plan to a network: units go first, then modes and ranks are cut, then single weights, then bits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from brittle.compression.couplings.coupling import Coupling
 from brittle.compression.couplings.find import couplings as find_couplings
 from brittle.compression.factorable import factorable
+from brittle.compression.nested import check_modes
+from brittle.compression.nesting import Nesting, nesting
+from brittle.compression.pairs import kernel_shape
 from brittle.compression.plan import CompressionPlan
 from brittle.compression.planning.mends import Cut, Mend, plain
 from brittle.compression.protocols import Evidence, UnitScore
@@ -33,7 +36,7 @@ class How:
 def carry_out(model: nn.Module, plan: CompressionPlan, how: How, evidence: Evidence) -> nn.Module:
     """A smaller copy of `model`, as the plan says; the original is left alone.
 
-    Ranks that save nothing once units have gone leave their layer dense, as the plan's cost counts them.
+    Ranks and modes that save nothing once units have gone leave their layer dense, as the plan's cost counts them.
 
     Raises:
         ModelError: a plan of another network, or a network that cannot be cut; before any change.
@@ -61,12 +64,26 @@ def carry_out_with(
     kept = kept_units(plan, scores)
     child = without_units(model, kept, couplings)
     kept = {c.name: kept[c.name] for c in couplings if c.name in kept and len(kept[c.name]) < c.units}
-    child = mend(child, Cut(model, couplings, kept, saving_ranks(child, plan.ranks)), x, seed=seed)
+    nested = nestings(child, plan)
+    ranks = saving_ranks(child, {name: rank for name, rank in plan.ranks.items() if name not in nested})
+    child = mend(child, Cut(model, couplings, kept, ranks, nested), x, seed=seed)
     if plan.densities:
         child = sparsify(child, plan.densities)
     if plan.bits is not None:
         child = round_weights(child, plan.bits)
     return adopt(child, model)
+
+
+def nestings(model: nn.Module, plan: CompressionPlan) -> dict[str, Nesting]:
+    """The nested sizes of layers whose modes save weights.
+
+    Raises:
+        ModelError: modes of layers that cannot have them.
+    """
+    check_modes(model, plan.modes)
+    shapes = {name: tuple(kernel_shape(model.get_submodule(name))) for name in plan.modes}
+    found = {name: nesting(shape, plan.modes[name], plan.ranks.get(name, 0)) for name, shape in shapes.items()}
+    return {name: sizes for name, sizes in found.items() if sizes is not None}
 
 
 def saving_ranks(model: nn.Module, ranks: Mapping[str, int]) -> dict[str, int]:

@@ -13,6 +13,9 @@ from brittle.compression.pairs import LOW_RANK
 from brittle.compression.plan import CompressionPlan
 from brittle.errors import ModelError, UsageError
 
+# Paths of what stands in a layer's place, within it.
+PARTS = ("first", "second", "positions", "channels", "core", "core.first", "core.second")
+
 
 def parameters(model: nn.Module) -> int:
     """Parameters of a model, shared ones once; buffers such as the means of a batch norm are none."""
@@ -65,14 +68,14 @@ class PlannedParameters:
             UsageError: a density outside [0, 1].
         """
         lost = self._lost(plan.units)
-        names = (*(self._owner(path) for path, _ in lost), *plan.ranks, *map(self._owner, plan.densities))
+        names = (*(self._owner(path) for path, _ in lost), *plan.ranks, *plan.modes, *map(self._owner, plan.densities))
         total = self._total
         weights: dict[str, int] = {}
         for name in dict.fromkeys(names):
             if name not in self._layers:
                 raise ModelError(f"no layer {name!r} in the model: take a plan of this model")
             layer = self._layers[name]
-            found = layer.weights(lost, plan.ranks.get(name, 0))
+            found = layer.weights(lost, plan.ranks.get(name, 0), plan.modes.get(name))
             weights.update(found)
             total += sum(found.values()) + layer.others(lost) - layer.now
         return total - sum(_zeros(name, density, weights) for name, density in plan.densities.items())
@@ -96,9 +99,11 @@ class PlannedParameters:
         return lost
 
     def _owner(self, path: str) -> str:
-        """The layer a path belongs to: both parts of a pair, planned or there already, belong to the pair."""
-        parent, _, leaf = path.rpartition(".")
-        return parent if leaf in ("first", "second") and parent in self._layers else path
+        """The layer a path belongs to: the parts of a pair or nested layer, planned or there already, belong to it."""
+        for part in PARTS:
+            if path not in self._layers and path.endswith(f".{part}") and path.removesuffix(f".{part}") in self._layers:
+                return path.removesuffix(f".{part}")
+        return path
 
 
 def _zeros(name: str, density: float, weights: Mapping[str, int]) -> int:

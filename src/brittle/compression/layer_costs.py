@@ -14,6 +14,8 @@ from torch import nn
 
 from brittle.compression.couplings.coupling import Side
 from brittle.compression.couplings.sides import side_size, weight_of
+from brittle.compression.modes import Modes
+from brittle.compression.nesting import nesting
 from brittle.compression.pairs import LowRank, bias_of, kernel_shape, rank_of
 from brittle.compression.unfoldings import CHANNELS, Unfolding, cheaper, unfolding_of
 
@@ -28,7 +30,7 @@ class LayerCost(Protocol):
     def now(self) -> int:
         """Parameters of the layer as it is."""
 
-    def weights(self, lost: Lost, rank: int) -> dict[str, int]:
+    def weights(self, lost: Lost, rank: int, modes: Modes | None = None) -> dict[str, int]:
         """Numbers of weights, by the name of the module that will hold them; rank 0 leaves the rank as it is."""
 
     def others(self, lost: Lost) -> int:
@@ -56,10 +58,13 @@ class DenseCost:
         """Weights and biases."""
         return prod(self.shape) + self.has_bias * self.shape[0]
 
-    def weights(self, lost: Lost, rank: int) -> dict[str, int]:
-        """One weight, or two where the pair is smaller."""
+    def weights(self, lost: Lost, rank: int, modes: Modes | None = None) -> dict[str, int]:
+        """One weight, or two where the pair is smaller, or the parts of a nested layer."""
         rows, columns, *window = self.shape
         shape = (rows - lost.get((self.name, "out"), 0), columns - lost.get((self.name, "in"), 0), *window)
+        nested = nesting(shape, modes, rank)
+        if nested is not None:
+            return {f"{self.name}.{part}": count for part, count in nested.weights().items()}
         unfolding = cheaper(shape)
         if rank and rank * sum(unfolding.sides(shape)) < prod(shape):
             return _pair_weights(self.name, unfolding, shape, rank)
@@ -93,8 +98,8 @@ class PairCost:
         """Both weights and the biases."""
         return self.rank * sum(self.unfolding.sides(self.shape)) + self.has_bias * self.shape[0]
 
-    def weights(self, lost: Lost, rank: int) -> dict[str, int]:
-        """Two weights."""
+    def weights(self, lost: Lost, rank: int, modes: Modes | None = None) -> dict[str, int]:
+        """Two weights; modes are not for pairs."""
         rows, columns, *window = self.shape
         shape = (rows - lost.get(self.outputs, 0), columns - lost.get(self.inputs, 0), *window)
         most = min(self.rank, *self.unfolding.sides(shape))
@@ -124,7 +129,7 @@ class NormCost:
         """Scales and shifts."""
         return self.channels * self.each
 
-    def weights(self, lost: Lost, rank: int) -> dict[str, int]:
+    def weights(self, lost: Lost, rank: int, modes: Modes | None = None) -> dict[str, int]:
         """None."""
         return {}
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from math import isfinite
 
+from brittle.compression.modes import Modes
 from brittle.compression.plan import CompressionPlan
 from brittle.compression.protocols import Family
 from brittle.errors import UsageError
@@ -112,6 +113,15 @@ def _filled(plan: CompressionPlan, upper: CompressionPlan, cost: Cost, wanted: f
                 continue
             end = _MOST_RANK
         plan = _furthest(partial(_with_rank, plan, name), start, end, cost, wanted)
+    for name, modes in plan.modes.items():
+        above = upper.modes.get(name, Modes())
+        # Where the upper plan leaves a mode whole, half as many mixtures again are as far as a step goes.
+        for mixed, start, end in (
+            (_with_channels, modes.channels, above.channels),
+            (_with_positions, modes.positions, above.positions),
+        ):
+            end = end or start + start // 2
+            plan = _furthest(partial(mixed, plan, name), start, end, cost, wanted) if start else plan
     return plan
 
 
@@ -121,6 +131,14 @@ def _with_units(plan: CompressionPlan, name: str, units: int) -> CompressionPlan
 
 def _with_rank(plan: CompressionPlan, name: str, rank: int) -> CompressionPlan:
     return replace(plan, ranks={**plan.ranks, name: rank})
+
+
+def _with_channels(plan: CompressionPlan, name: str, channels: int) -> CompressionPlan:
+    return replace(plan, modes={**plan.modes, name: replace(plan.modes[name], channels=channels)})
+
+
+def _with_positions(plan: CompressionPlan, name: str, positions: int) -> CompressionPlan:
+    return replace(plan, modes={**plan.modes, name: replace(plan.modes[name], positions=positions)})
 
 
 def _furthest(

@@ -11,8 +11,11 @@ from brittle.compression.computed import shared_with
 from brittle.compression.cost import PlannedParameters, parameters
 from brittle.compression.couplings.coupling import Coupling
 from brittle.compression.couplings.find import couplings as find_couplings
+from brittle.compression.grids import positions_before
 from brittle.compression.meet import meet
 from brittle.compression.moments import input_moments
+from brittle.compression.nested_ranks import nested_sizes
+from brittle.compression.pairs import LOW_RANK
 from brittle.compression.plan import CompressionPlan
 from brittle.compression.planning.auto import TOLERANCE, Compressed, Trying, auto
 from brittle.compression.planning.bound_rates import bound_ranks, bound_widths
@@ -72,6 +75,13 @@ def _data(model: nn.Module, couplings: tuple[Coupling, ...], evidence: Evidence,
     return energy_ranks(model, moments=input_moments(model, layers, evidence.x, batch_size=BATCH, seed=evidence.seed))
 
 
+def _tucker(model: nn.Module, couplings: tuple[Coupling, ...], evidence: Evidence, how: How) -> Family:
+    layers = [name for name in thin_layers(model) if not isinstance(model.get_submodule(name), LOW_RANK)]
+    dense = [name for name in layers if isinstance(model.get_submodule(name), nn.Linear)]
+    moments = input_moments(model, layers, evidence.x, batch_size=BATCH, seed=evidence.seed)
+    return nested_sizes(model, positions_before(model, dense, evidence.x[:1]), moments)
+
+
 def _magnitude(model: nn.Module, couplings: tuple[Coupling, ...], evidence: Evidence, how: How) -> Family:
     return magnitude_densities(model)
 
@@ -93,13 +103,14 @@ METHODS: dict[str, Method] = {
     "svd-eps": Method(_eps_ranks, units=False),
     "svd-bound": Method(_bound_ranks, units=False),
     "svd-data": Method(_data, How(mend=data_aware), units=False),
+    "tucker-data": Method(_tucker, How(mend=data_aware), units=False),
     "magnitude": Method(_magnitude, units=False),
     "int8": Method(None, units=False),
     "auto": Method(None),
 }
 
 # Single methods whose plans `auto` measures too; `_UNDER_ATTACK` only where there is a threat.
-_RIVALS = ("refit", "l2", "l2-global", "taylor-global", "eps", "svd", "svd-energy", "svd-data")
+_RIVALS = ("refit", "l2", "l2-global", "taylor-global", "eps", "svd", "svd-energy", "svd-data", "tucker-data")
 _UNDER_ATTACK = ("robust-taylor-global",)
 
 

@@ -32,7 +32,7 @@ def whitened_factors(
         unfolding: FILTERS or CHANNELS.
         ridge: C is replaced by `C + ridge (trace C / d) I`; a zero C by I, which gives the plain truncated SVD.
     """
-    moment = _lifted(moment, ridge)
+    moment = lifted_moment(moment, ridge)
     left, right = (_channels if unfolding is CHANNELS else _filters)(weight, moment, rank)
     return balanced(left, right)
 
@@ -43,12 +43,12 @@ def whitened_values(weight: Tensor, moment: Tensor, unfolding: Unfolding) -> Ten
     Filters: the sum of squares is `E ||W u||^2`, and the values beyond r the error of rank r. Channels: the same for
     inputs that are alike under every tap of the window and independent between taps (an estimate).
     """
-    moment = _lifted(moment, 0.0)
+    moment = lifted_moment(moment, 0.0)
     if unfolding is FILTERS:
         matrix = weight.flatten(1)
         gram = matrix @ moment @ matrix.T
     else:
-        root, _ = _root(_channel_moment(moment, weight))
+        root, _ = symmetric_root(_channel_moment(moment, weight))
         matrix = CHANNELS.matrix(weight)
         gram = root @ (matrix @ matrix.T) @ root
     values = torch.linalg.eigvalsh(gram).flip(0).clamp_min(0).sqrt()
@@ -78,7 +78,7 @@ def _channels(weight: Tensor, moment: Tensor, rank: int) -> tuple[Tensor, Tensor
     `X = W C F^t (F C F^t)^-1`, the optimum for these mixtures.
     """
     h, c, *size = weight.shape
-    root, inverse = _root(_channel_moment(moment, weight))
+    root, inverse = symmetric_root(_channel_moment(moment, weight))
     matrix = CHANNELS.matrix(weight)
     leading = torch.linalg.eigh(root @ (matrix @ matrix.T) @ root).eigenvectors.flip(1)[:, :rank]
     mixtures, _ = torch.linalg.qr(inverse @ leading)  # an orthonormal basis: only the space it spans matters
@@ -95,7 +95,7 @@ def _channel_moment(moment: Tensor, weight: Tensor) -> Tensor:
     return moment.view(c, taps, c, taps).diagonal(dim1=1, dim2=3).mean(-1)
 
 
-def _root(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def symmetric_root(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """The symmetric square root of a positive semi-definite matrix, and its (pseudo-)inverse."""
     values, vectors = torch.linalg.eigh(matrix)
     values = values.clamp_min(0)
@@ -104,7 +104,8 @@ def _root(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * root) @ vectors.T, (vectors * inverse) @ vectors.T
 
 
-def _lifted(moment: Tensor, ridge: float) -> Tensor:
+def lifted_moment(moment: Tensor, ridge: float) -> Tensor:
+    """`C + ridge (trace C / d) I`; a zero C becomes I."""
     size = moment.diagonal().mean()
     identity = torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
     return identity if size <= 0 else moment + ridge * size * identity

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from brittle.compression.nested import NESTED, mixtures, nested_shape
 from brittle.compression.pairs import LOW_RANK, kernel_shape, rank_of
 from brittle.results.compression import LayerChange
 
@@ -16,8 +17,8 @@ from brittle.results.compression import LayerChange
 def layer_changes(parent: nn.Module, child: nn.Module) -> tuple[LayerChange, ...]:
     """A row for each layer of the parent with a weight matrix or kernel, in the order of its modules.
 
-    A low-rank pair and an attention module with joint weights count as one layer. What the child has under the same
-    name is taken for what became of it; norms and other vectors are in neither column.
+    A low-rank pair, a nested layer and an attention module with joint weights count as one layer. What the child has
+    under the same name is taken for what became of it; norms and other vectors are in neither column.
     """
     own = dict(child.named_modules())
     return tuple(_row(name, layer, own.get(name)) for name, layer in _layers(parent))
@@ -29,7 +30,7 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if inside is not None and name.startswith(inside):
             continue
-        if isinstance(module, LOW_RANK) or any(_is_matrix(p) for p in module.parameters(recurse=False)):
+        if isinstance(module, (*LOW_RANK, *NESTED)) or any(_is_matrix(p) for p in module.parameters(recurse=False)):
             inside = f"{name}." if name else ""
             yield name, module
 
@@ -45,11 +46,17 @@ def _row(name: str, before: nn.Module, after: nn.Module | None) -> LayerChange:
         name=name,
         before=_shape(before),
         after=() if after is None else _shape(after),
-        rank=rank_of(after) if isinstance(after, LOW_RANK) else None,
+        rank=_rank(after),
         density=sum(int(w.count_nonzero()) for w in weights) / count if count else 0.0,
         parameters_before=_size(before),
         parameters_after=0 if after is None else _size(after),
+        modes=mixtures(after) if isinstance(after, NESTED) else None,
     )
+
+
+def _rank(layer: nn.Module | None) -> int | None:
+    core = layer.core if isinstance(layer, NESTED) else layer
+    return rank_of(core) if isinstance(core, LOW_RANK) else None
 
 
 def _size(module: nn.Module) -> int:
@@ -57,9 +64,11 @@ def _size(module: nn.Module) -> int:
 
 
 def _shape(module: nn.Module) -> tuple[int, ...]:
-    """The shape of the weight; of a pair that of the product; of an attention module that of q, k and v together."""
+    """The shape of the weight; of a pair or nested layer of the product, of attention of q, k and v together."""
     if isinstance(module, LOW_RANK):
         return tuple(kernel_shape(module))
+    if isinstance(module, NESTED):
+        return nested_shape(module)
     if all(hasattr(module, name) for name in ("q", "k", "v")):
         parts = [_shape(module.get_submodule(name)) for name in ("q", "k", "v")]
         return (sum(part[0] for part in parts), parts[0][1])

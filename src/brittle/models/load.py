@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from brittle.errors import ModelError
+from brittle.models.exported import from_exported
 from brittle.models.file import SUFFIX, load
+from brittle.models.hub import from_hub
 from brittle.models.loaded import FrontDoor, LoadedModel, Request, pour
 from brittle.models.messages import first_line
+from brittle.models.onnx_door import from_onnx
 from brittle.models.python_code import from_python
 from brittle.models.recipe import build, parse_zoo, recipe_of, show_shape
 from brittle.models.timm_models import from_timm
@@ -31,9 +34,10 @@ def load_model(
     """The model that a MODEL string names.
 
     Args:
-        spec: `F.safetensors` written by brittle, `zoo:NAME?option=value&...`, `timm:NAME`, `torchvision:NAME`, or
-            `python:pkg.module:callable`, the one form that runs the user's code.
-        weights: a state dict for the last four, as safetensors or a torch file (`F.pth#1`: entry 1 of a list).
+        spec: `F.safetensors` written by brittle, `zoo:NAME?option=value&...`, `timm:NAME`, `torchvision:NAME`,
+            `hf:NAME_OR_FOLDER`, `onnx:F.onnx`, `export:F.pt2`, or `python:pkg.module:callable`, the one form
+            that runs the user's code.
+        weights: a state dict for all but the files, as safetensors or a torch file (`F.pth#1`: entry 1 of a list).
         input_shape: (channels, height, width) of the data, where known; the model is checked against it.
         classes: classes of the data, where known.
         seed: draws the weights where there is no file.
@@ -84,6 +88,9 @@ FRONT_DOORS: dict[str, FrontDoor] = {
     "zoo": _from_zoo,
     "timm": from_timm,
     "torchvision": from_torchvision,
+    "hf": from_hub,
+    "onnx": from_onnx,
+    "export": from_exported,
     "python": from_python,
 }
 

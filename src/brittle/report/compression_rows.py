@@ -5,7 +5,7 @@ from __future__ import annotations
 from brittle.report import format as fmt
 from brittle.report.compression_words import by_threat, bytes_text, latency_label, latency_text
 from brittle.report.recipe_words import recipe_words
-from brittle.results.compression import CompressionResult
+from brittle.results.compression import CompressionResult, LayerChange
 
 
 def size_rows(result: CompressionResult) -> list[tuple[str, str, str, str]]:
@@ -105,7 +105,7 @@ def layer_rows(result: CompressionResult) -> list[list[tuple[str, float | str]]]
                 (layer.name or "(the model)", layer.name),
                 (fmt.shape(layer.before), float(layer.parameters_before)),
                 (fmt.shape(layer.after) if layer.after else "gone", float(layer.parameters_after)),
-                ("dense" if layer.rank is None else str(layer.rank), float(layer.rank or 0)),
+                (_cut(layer), float(layer.rank or 0)),
                 (fmt.percent(layer.density), layer.density),
                 (fmt.count(layer.parameters_before), float(layer.parameters_before)),
                 (fmt.count(layer.parameters_after), float(layer.parameters_after)),
@@ -113,6 +113,14 @@ def layer_rows(result: CompressionResult) -> list[list[tuple[str, float | str]]]
             ]
         )
     return rows
+
+
+def _cut(layer: LayerChange) -> str:
+    """The rank of a layer, and the mixtures of its input that a nested one reads."""
+    words = ["dense" if layer.rank is None else str(layer.rank)]
+    for mixtures, of in zip(layer.modes or (), ("channels", "positions"), strict=False):
+        words += [f"{mixtures} {of}"] if mixtures else []
+    return ", ".join(words)
 
 
 def asked_rows(result: CompressionResult) -> list[tuple[str, str]]:

@@ -94,8 +94,9 @@ class Scored:
 class LayerChange:
     """One layer before and after, or the two small ones in its place.
 
-    `before` and `after` are shapes of weights (of the product, where there is a `rank`); `rank` is None for a dense
-    layer; `density` is the share of weights that are not zero. `parameters_after` is 0 for a layer that is gone.
+    `before` and `after` are shapes of weights (of the product, where there is a `rank` or `modes`); `rank` is None for
+    a dense layer; `density` is the share of weights that are not zero. `parameters_after` is 0 for a layer that is
+    gone. `modes`: a nested layer's mixtures of channels and of positions, 0 where all stay; None for other layers.
     """
 
     name: str
@@ -105,6 +106,7 @@ class LayerChange:
     density: float
     parameters_before: int
     parameters_after: int
+    modes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

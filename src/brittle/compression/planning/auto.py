@@ -1,10 +1,11 @@
-"""The planned method: every part's sensitivity, an optimiser over widths and ranks, and the best plans assembled.
+"""The planned method: every part's sensitivity, an optimiser over widths and ranks, the best plans assembled.
 
 1. The evidence is cut in three: two fifths to fit layers to, two fifths to measure plans on, one fifth that only the
    outcome is measured on. A plan measured on what it was fitted to would look better the closer it was fitted.
    Samples beyond 2,500 are fitted to as well, but in the end alone: until then 1,000 do.
 2. Units are ordered by what they explain (`explained`); each knob is turned alone and measured (`sensitivities`).
-3. A search over widths with dynamic programming over ranks finds the plans of least summed loss within the size.
+3. A search over widths with dynamic programming over ranks and nested sizes finds the plans of least summed loss within
+   the size.
 4. The best of them, and the plans of the single methods, are assembled, fitted again and measured; then neighbours of
    the best one. The one of least measured loss is the answer, fitted once more, to all of the first two parts.
 """
@@ -25,6 +26,7 @@ from brittle.compression.planning.knobs import Knobs, knobs
 from brittle.compression.planning.measure import Bench, Standing, bench
 from brittle.compression.planning.mends import Refitted
 from brittle.compression.planning.method import Method
+from brittle.compression.planning.nested_worth import worth_a_look
 from brittle.compression.planning.predict import predicted_drop
 from brittle.compression.planning.samples import doubled, joined, leading, parts
 from brittle.compression.planning.search import Found, Losses, Search, summed
@@ -104,13 +106,13 @@ def auto(
     """
     budget = int(keep * parameters(model))
     fitted, chosen, held = parts(evidence)
-    ladders = knobs(model, couplings, keep)
+    quick = leading(fitted, _FITTED_TO)
+    ladders = knobs(model, couplings, keep, worth_a_look(model, quick))
     if not ladders.all():
         raise ModelError("nothing in the model can be shrunk: it has no units to remove and no layer that ranks shrink")
     _check_reach(model, couplings, ladders, budget)
     board = bench(model, chosen, batch_size=trying.batch_size)
     fitted_board = bench(model, fitted, batch_size=trying.batch_size)
-    quick = leading(fitted, _FITTED_TO)
     fitting = doubled(fitted_board.part(0, _FITTED_TO), quick)
     scores = explained(model, couplings, fitting)
     cache = trying.cache.within(_setting(model, evidence, board))
@@ -141,10 +143,10 @@ def _thorough(assembly: Assembly) -> Assembly:
 
 def _check_reach(model: nn.Module, couplings: tuple[Coupling, ...], ladders: Knobs, budget: int) -> None:
     """Refuse a size that no plan reaches, before anything is measured."""
-    smallest = CompressionPlan()
+    smallest, cost = CompressionPlan(), PlannedParameters(model, couplings)
     for knob in ladders.all():
-        smallest = knob.turned(smallest, knob.sizes[-1])
-    least = PlannedParameters(model, couplings)(smallest)
+        smallest = min(smallest, knob.turned(smallest, knob.sizes[-1]), key=cost)
+    least = cost(smallest)
     if least > budget:
         raise UsageError(
             f"a size of {budget} parameters cannot be reached: auto goes down to about {least} there, ask for a larger "

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from brittle.compression.nested import nested_layer
+from brittle.compression.nested_factors import nested_factors
+from brittle.compression.nesting import Nesting
 from brittle.compression.pairs import LOW_RANK, bias_of, kernel, rank_of
 from brittle.compression.planning.paired import Moments
 from brittle.compression.unfoldings import full_rank, unfolding_of, weights_at
@@ -25,8 +28,15 @@ RIDGE = 0.1
 Source = Callable[[str], Moments]
 
 
-def refit(child: nn.Module, layers: Sequence[str], ranks: Mapping[str, int], source: Source, ridge: float) -> nn.Module:
-    """Fit the layers of `child` in this order, and cut those in `ranks`; changes and returns the child.
+def refit(
+    child: nn.Module,
+    layers: Sequence[str],
+    ranks: Mapping[str, int],
+    source: Source,
+    ridge: float,
+    nested: Mapping[str, Nesting] | None = None,
+) -> nn.Module:
+    """Fit the layers of `child` in this order, and cut those in `ranks` and `nested`; changes and returns the child.
 
     Each becomes the least squares answer of its rank to what it receives:
 
@@ -34,7 +44,8 @@ def refit(child: nn.Module, layers: Sequence[str], ranks: Mapping[str, int], sou
 
     W its weights before. The full-rank minimum is a linear system (`solve`); the best of rank r is that minimum with
     its outputs projected on r leading directions (reduced-rank regression, Izenman 1975; the ridge is in the norm).
-    A convolution is fitted over its patches, a low-rank pair keeps its rank, a layer without bias is fitted through the
+    A nested layer approaches that minimum in the same norm, see `brittle.compression.nested_factors`. A convolution is
+    fitted over its patches, a low-rank pair keeps its rank, a layer without bias is fitted through the
     origin. For removed channels this is the reconstruction of He et al. 2017 and Luo et al. 2017 (ThiNet), for ranks
     data-aware SVD that makes the errors of earlier layers good.
 
@@ -44,10 +55,15 @@ def refit(child: nn.Module, layers: Sequence[str], ranks: Mapping[str, int], sou
         ranks: names -> rank; a rank that saves no weights leaves the layer dense.
         source: moments with the child's u and the parent's y, its removed outputs left out.
         ridge: see above; 0 is plain least squares.
+        nested: names of other layers -> the nested sizes that they get.
     """
     for name in layers:
         above, _, leaf = name.rpartition(".")
-        new = fitted(child.get_submodule(name), source(name), ranks.get(name, 0), ridge)
+        layer, sizes = child.get_submodule(name), (nested or {}).get(name)
+        if sizes is None:
+            new = fitted(layer, source(name), ranks.get(name, 0), ridge)
+        else:
+            new = fitted_nested(layer, source(name), sizes, ridge)
         setattr(child.get_submodule(above), leaf, new)
     return child
 
@@ -71,6 +87,15 @@ def fitted(layer: nn.Module, moments: Moments, rank: int, ridge: float) -> nn.Mo
     if layer.bias is not None:
         layer.bias.copy_(shift)
     return layer
+
+
+@torch.no_grad()
+def fitted_nested(layer: nn.Module, moments: Moments, sizes: Nesting, ridge: float) -> nn.Module:
+    """The nested layer of these sizes in the place of a dense layer or convolution, as `refit` describes it."""
+    new = solve(kernel(layer).flatten(1), moments, ridge)
+    factors = nested_factors(new.view(sizes.shape), lifted(moments.inputs, ridge), sizes)
+    shift = moments.mean_out - factors.product().flatten(1) @ moments.mean_in
+    return nested_layer(layer, factors, sizes, None if bias_of(layer) is None else shift)
 
 
 def solve(weight: Tensor, moments: Moments, ridge: float) -> Tensor:

@@ -1,13 +1,13 @@
-"""Widths and ranks together: the plan of least predicted loss within an exact count of parameters.
+"""Widths, ranks and modes together: the plan of least predicted loss within an exact count of parameters.
 
-A width changes what the ranks of its neighbours cost, so the two are not chosen independently: a local search walks
-over the widths, and for each the ranks are chosen by dynamic programming with the exact costs at these widths.
+A width changes what the ranks and modes of its neighbours cost, so they are not chosen independently: a local search
+walks over the widths, and for each all else is chosen by dynamic programming with the exact costs at these widths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from torch import nn
@@ -15,6 +15,8 @@ from torch import nn
 from brittle.compression.cost import PlannedParameters
 from brittle.compression.couplings.coupling import Coupling, Side
 from brittle.compression.factorable import factorable
+from brittle.compression.modes import Modes
+from brittle.compression.nesting import nesting
 from brittle.compression.pairs import kernel_shape
 from brittle.compression.plan import CompressionPlan
 from brittle.compression.planning.choose import CELLS, Option, choose
@@ -68,7 +70,11 @@ class Search:
     def __post_init__(self) -> None:
         layers = factorable(self.model)
         self._cost = PlannedParameters(self.model, self.couplings)
-        self._shapes = {knob.name: tuple(kernel_shape(layers[knob.name])) for knob in self.knobs.ranks}
+        # A layer's rank and its nested sizes are alternatives: ladders by layer.
+        self._ladders: dict[str, list[Knob]] = {}
+        for knob in (*self.knobs.ranks, *self.knobs.modes):
+            self._ladders.setdefault(knob.name, []).append(knob)
+        self._shapes = {name: tuple(kernel_shape(layers[name])) for name in self._ladders}
         self._sides: dict[tuple[str, Side], list[tuple[str, int, int]]] = {}
         for coupling in self.couplings:
             for member in coupling.members:
@@ -147,7 +153,9 @@ class Search:
             if size < knob.whole:
                 most = knob.whole if knob.group == "units" else knob.sizes[1]
                 grown = min(most, size + max(1, size // 50))
-                if grown > size:
+                if knob.group == "modes":
+                    yield from _larger_nested(knob, plan, size)
+                elif grown > size:
                     yield knob.turned(plan, grown)
 
     def _walk(self, start: tuple[int, ...]) -> None:
@@ -177,21 +185,30 @@ class Search:
         added = sum(self.losses[knob][i] for knob, i in zip(self.knobs.units, rungs, strict=True))
         shapes = {name: self._shape(name, units) for name in self._shapes}
         base = self._cost(CompressionPlan(units=units)) - sum(pair_weights(shape, 0) for shape in shapes.values())
-        ladders = [self._options(knob, shapes[knob.name]) for knob in self.knobs.ranks]
+        ladders = [self._options(name, shape) for name, shape in shapes.items()]
         if base + sum(min(option.cost for _, option in ladder) for ladder in ladders) > self.budget:
             return None
         choice = choose([[option for _, option in ladder] for ladder in ladders], self.budget - base, cells)
-        picked = [ladder[i][0] for ladder, i in zip(ladders, choice.picks, strict=True)]
-        ranks = {knob.name: rank for knob, rank in zip(self.knobs.ranks, picked, strict=True) if rank}
-        return Found(CompressionPlan(units=units, ranks=ranks), added + choice.loss, base + choice.cost, choice.gap)
+        picked = {name: ladder[i][0] for name, ladder, i in zip(shapes, ladders, choice.picks, strict=True)}
+        plan = CompressionPlan(
+            units=units,
+            ranks={name: rank for name, (_, rank) in picked.items() if rank},
+            modes={name: modes for name, (modes, _) in picked.items() if modes is not None},
+        )
+        return Found(plan, added + choice.loss, base + choice.cost, choice.gap)
 
-    def _options(self, knob: Knob, shape: tuple[int, ...]) -> list[tuple[int, Option]]:
-        """Dense (rank 0), and every rank of the ladder that saves weights at this shape."""
+    def _options(self, name: str, shape: tuple[int, ...]) -> list[tuple[tuple[Modes | None, int], Option]]:
+        """Dense (rank 0), and every rank and nested size of the ladders that saves weights at this shape."""
         dense = pair_weights(shape, 0)
-        options = [(0, Option(dense, self.losses[knob][0]))]
-        for rank, loss in zip(knob.sizes[1:], self.losses[knob][1:], strict=True):
-            if (weights := pair_weights(shape, rank)) < dense:
-                options.append((rank, Option(weights, loss)))
+        options: list[tuple[tuple[Modes | None, int], Option]] = [((None, 0), Option(dense, 0.0))]
+        for knob in self._ladders[name]:
+            for i, loss in enumerate(self.losses[knob][1:]):
+                if knob.group == "ranks":
+                    rank, weights = knob.sizes[i + 1], pair_weights(shape, knob.sizes[i + 1])
+                    if weights < dense:
+                        options.append(((None, rank), Option(weights, loss)))
+                elif (found := nesting(shape, *knob.nested[i])) is not None:
+                    options.append((knob.nested[i], Option(sum(found.weights().values()), loss)))
         return options
 
     def _shape(self, name: str, units: Mapping[str, int]) -> tuple[int, ...]:
@@ -207,6 +224,16 @@ class Search:
 def summed(knobs: Knobs, losses: Losses, plan: CompressionPlan) -> float:
     """The sum over all knobs of what the plan's size adds, linear in the logarithm of the size between rungs."""
     return sum(interpolated(knob.sizes, losses[knob], knob.size(plan)) for knob in knobs.all())
+
+
+def _larger_nested(knob: Knob, plan: CompressionPlan, size: int) -> Iterator[CompressionPlan]:
+    """The next size of a nested layer, and its present modes with a larger rank."""
+    above = [other for other in knob.sizes[1:] if other > size]
+    if above:
+        yield knob.turned(plan, above[-1])
+    rank = plan.ranks.get(knob.name, 0)
+    if rank:
+        yield replace(plan, ranks={**plan.ranks, knob.name: rank + max(1, rank // 50)})
 
 
 def _distance(a: Sequence[int], b: Sequence[int]) -> int:

@@ -106,14 +106,14 @@ def sensitivities(
         def measure(plan: CompressionPlan = plan) -> Standing:
             return bench.measure(carry_out_with(model, plan, mend, couplings, scores, x, seed=seed))
 
-        standings[knob][size] = cache.get(f"{knob.group} {knob.name} {size}", measure)
+        standings[knob][size] = cache.get(knob.key(size), measure)
         if progress is not None:
             progress("sensitivities", done + 1, len(candidates))
     return Sensitivity(base, standings)
 
 
 class Alone:
-    """Mends a child in which one thing changed: layers whose inputs or rank changed are fitted again.
+    """Mends a child in which one thing changed: layers whose inputs, rank or modes changed are fitted again.
 
     All else is the parent's, so what these layers receive is a part of what the parent's layers do: the moments are
     taken once for each layer and kept.
@@ -126,8 +126,8 @@ class Alone:
 
     def __call__(self, child: nn.Module, cut: Cut, x: Tensor, *, seed: int) -> nn.Module:
         """The mended network."""
-        layers = [name for name in self._layers if name in cut.ranks or cut.stays(name, "in") is not None]
-        return refit(child, layers, cut.ranks, lambda name: self._source(name, cut), RIDGE)
+        layers = [name for name in self._layers if cut.changes(name)]
+        return refit(child, layers, cut.ranks, lambda name: self._source(name, cut), RIDGE, cut.nested)
 
     def _source(self, name: str, cut: Cut) -> Moments:
         if name not in self._moments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from torch import Tensor, nn
 
@@ -95,4 +96,5 @@ class Trials:
 def _key(assembly: Assembly) -> str:
     plan = assembly.plan
     sizes = [sorted(part.items()) for part in (plan.units, plan.ranks)]
-    return f"assembled {assembly.name} {sizes}"
+    modes = sorted(plan.modes.items(), key=itemgetter(0))
+    return f"assembled {assembly.name} {sizes}{modes or ''}"

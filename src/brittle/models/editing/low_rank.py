@@ -28,13 +28,14 @@ def _read_low_conv(module: nn.Module) -> dict[str, int]:
     return {**sides, "bias": int(second.bias is not None)}
 
 
-# A subclass that computes more than its parent does not give way to a pair.
-def _is_dense(module: nn.Module) -> bool:
+def is_dense(module: nn.Module) -> bool:
+    """Whether a pair can take its place: a dense layer or pair; a subclass that computes more cannot give way."""
     plain = isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
     return plain or isinstance(module, LowRankLinear)
 
 
-def _is_convolution(module: nn.Module) -> bool:
+def is_convolution(module: nn.Module) -> bool:
+    """As `is_dense`, for convolutions of one group."""
     if not isinstance(module, nn.Conv2d):
         return isinstance(module, LowRankConv2d | LowRankConv2dIn)
     own = type(module).forward, type(module)._conv_forward
@@ -67,7 +68,7 @@ LOW_RANK_LINEAR = EditKind(
     sizes=_SIZES,
     may_be_zero=("bias",),
     describes=of_class(LowRankLinear),
-    replaces=_is_dense,
+    replaces=is_dense,
     read=read_low_linear,
     make=_make_low_linear,
 )
@@ -75,7 +76,7 @@ LOW_RANK_CONV2D = EditKind(
     sizes=_SIZES,
     may_be_zero=("bias",),
     describes=of_class(LowRankConv2d),
-    replaces=_is_convolution,
+    replaces=is_convolution,
     read=_read_low_conv,
     make=_making(LowRankConv2d),
 )
@@ -83,7 +84,7 @@ LOW_RANK_CONV2D_IN = EditKind(
     sizes=_SIZES,
     may_be_zero=("bias",),
     describes=of_class(LowRankConv2dIn),
-    replaces=_is_convolution,
+    replaces=is_convolution,
     read=_read_low_conv,
     make=_making(LowRankConv2dIn),
 )

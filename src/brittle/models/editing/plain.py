@@ -9,12 +9,15 @@ from torch.nn.modules.batchnorm import _NormBase
 from brittle.errors import ModelError
 from brittle.models.editing.kind import EditKind, Sizes, new_parameter, of_class
 from brittle.models.layers import LowRankConv2d, LowRankConv2dIn, LowRankLinear
+from brittle.models.tucker import TuckerConv2d
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def window_of(module: nn.Module) -> Convolution:
-    """The convolution that has the kernel, step and padding: the module, or one of a low-rank pair."""
+    """The convolution that has the kernel, step and padding: the module, or one of a low-rank pair or nested layer."""
+    if isinstance(module, TuckerConv2d):
+        return window_of(module.core)
     if isinstance(module, LowRankConv2d):
         return module.first
     if isinstance(module, LowRankConv2dIn):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from brittle.models.editing import fields, low_rank, plain
+from brittle.models.editing import fields, low_rank, plain, tucker
 from brittle.models.editing.attention import SELF_ATTENTION
 from brittle.models.editing.kind import EditKind
 
@@ -20,6 +20,8 @@ EDIT_KINDS: dict[str, EditKind] = {
     "low_rank_linear": low_rank.LOW_RANK_LINEAR,
     "low_rank_conv2d": low_rank.LOW_RANK_CONV2D,
     "low_rank_conv2d_in": low_rank.LOW_RANK_CONV2D_IN,
+    "tucker_linear": tucker.TUCKER_LINEAR,
+    "tucker_conv2d": tucker.TUCKER_CONV2D,
     "self_attention": SELF_ATTENTION,
     "attention": fields.ATTENTION,
     "positions": fields.POSITIONS,
