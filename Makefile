@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Two OpenMP pools on two cores slow small linear algebra down; workers are processes instead.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test slow lint types docs bench results-compression clean
+.PHONY: demo test slow lint types docs bench results-compression results-claims clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -55,5 +55,9 @@ results-compression: $(VENV)/.installed-bench  ## the missing rows of docs/resul
 	$(BIN)/python -m benchmarks.compression
 	$(BIN)/python -m benchmarks.compression_page
 
+results-claims: $(VENV)/.installed-dev  ## docs/results/claims.md, judged anew from its committed trials
+	$(BIN)/brittle study run claims --preset quick --take docs/results/claims/trials.csv.gz --reuse --out study-claims
+	$(BIN)/brittle study report study-claims --markdown docs/results/claims.md
+
 clean:
-	rm -rf $(VENV) demo site build dist
+	rm -rf $(VENV) demo site build dist study-claims

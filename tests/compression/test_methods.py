@@ -54,9 +54,10 @@ def test_methods_do_what_their_names_say() -> None:
     assert plans["l2-global"].units != plans["l2"].units
     assert plans["taylor-global"].units != plans["robust-taylor-global"].units
     for name, plan in plans.items():
-        assert bool(plan.ranks) == name.startswith("svd"), name
+        assert bool(plan.ranks) == name.startswith(("svd", "tucker")), name
+        assert bool(plan.modes) == name.startswith("tucker"), name
         assert bool(plan.densities) == (name == "magnitude"), name
-        assert bool(plan.units) == (not name.startswith(("svd", "magnitude"))), name
+        assert bool(plan.units) == (not name.startswith(("svd", "tucker", "magnitude"))), name
 
 
 def test_scores_decide_who_stays() -> None:

@@ -14,6 +14,7 @@ from brittle.models.blocks import PadShortcut
 from brittle.models.layers import LowRankConv2d, LowRankConv2dIn, LowRankLinear
 from brittle.models.load import load_model
 from brittle.models.recipe import build, parse_zoo
+from brittle.models.tucker import TuckerConv2d, TuckerLinear
 from brittle.models.vit_blocks import Positions
 from tests.vision import need_timm, need_torchvision
 
@@ -94,6 +95,13 @@ def _cnn(model: nn.Module) -> None:
     rows(model.conv2, range(4))
     columns(model.fc1, range(4 * 4))  # channel i holds the features 4 i .. 4 i + 3
     model.conv2 = LowRankConv2dIn(3, 4, 4, 2, stride=2, padding=1)
+
+
+def _cnn_nested(model: nn.Module) -> None:
+    """Channels go first, then what reads them is nested."""
+    rows(model.conv1, [1, 2, 3])
+    model.conv2 = TuckerConv2d(3, 6, 4, 2, 5, stride=2, padding=1)
+    model.fc1 = TuckerLinear(6, 4, 7, channels=5, positions=2, rank=3)
 
 
 def _cnn_norm(model: nn.Module) -> None:
@@ -196,6 +204,12 @@ CASES: dict[str, Case] = {
         (1, 8, 8),
         _cnn,
         (("conv1", "conv2d"), ("conv2", "low_rank_conv2d_in"), ("fc1", "linear")),
+    ),
+    "cnn, nested": Case(
+        "zoo:cnn?channels=4,6&fc=7",
+        (1, 8, 8),
+        _cnn_nested,
+        (("conv1", "conv2d"), ("conv2", "tucker_conv2d"), ("fc1", "tucker_linear")),
     ),
     "cnn, batch norm": Case(
         "zoo:cnn?channels=4,6&fc=none&batch_norm=true&mean=0.4&std=0.2",

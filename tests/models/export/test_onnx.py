@@ -18,7 +18,7 @@ from tests.models.children import CASES
 for _package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(_package, reason=f"{_package} is an extra: pip install 'brittle[onnx]'")
 
-QUICK = ["mlp", "cnn, batch norm", "vit"]
+QUICK = ["mlp", "cnn, nested", "cnn, batch norm", "vit"]
 LONG = [name for name in CASES if name not in QUICK]
 
 
