@@ -105,6 +105,8 @@ def _leads(table: Table, parent: str, found: dict[str, list[Masks]], columns: li
         line = (
             f"{column}: ours {points:+.1f} [{low:+.1f}, {high:+.1f}] against the best rival, {best}; clean {clean:+.1f}"
         )
+        seeds = min(len(ours), len(found[best]))
+        line += f" (at {seeds} {'seed' if seeds == 1 else 'seeds'})"
         gap = mean(top, column) - mean(found[best], column) if top else 0.0
         if parent != "A" and gap > 0:
             line += f"; {100 * points / gap:.0f} % of the {gap:.1f} points between it and the parent"
