@@ -36,7 +36,12 @@ def parent_of(spec: str, shape: tuple[int, ...]) -> nn.Module:
         need_torchvision()
     if spec.startswith("timm:"):
         need_timm()
-    return load_model(spec, input_shape=shape, classes=CLASSES, seed=0).module.eval()
+    model = load_model(spec, input_shape=shape, classes=CLASSES, seed=0).module.eval()
+    generator = torch.Generator().manual_seed(1)
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear) and not bool(layer.weight.any()):  # torchvision's ViT starts with a zero head
+            layer.weight.data.copy_(0.05 * torch.randn(layer.weight.shape, generator=generator))
+    return model
 
 
 def check_child(spec: str, shape: tuple[int, ...], method: str, folder: Path) -> None:
