@@ -14,9 +14,6 @@ from brittle.checkpoints.options import CheckpointOptions
 from brittle.errors import UsageError
 from tests.checkpoints.made import normal, only, planned, write
 
-# Code that libraries page in only when larger matrices come; in the bound it is a part of PROCESS.
-PAGED_IN = 24e6
-
 _PEAK = """
 import sys
 from brittle.checkpoints.audit import audit_checkpoint
@@ -35,14 +32,13 @@ for side in (0, 4096):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
 def test_a_process_stays_below_the_bound(tmp_path: Path) -> None:
     """The matrix is 48 MB in its file and 192 MB in float64; estimated it never lies in memory whole."""
-    small = write(tmp_path / "small.safetensors", {"a.weight": normal(30, 20, seed=0)})
+    small = write(tmp_path / "small.safetensors", {"a.weight": normal(600, 100, seed=0).bfloat16()})
     large = write(tmp_path / "large.safetensors", {"a.weight": normal(60_000, 400, seed=0).bfloat16()})
     run = subprocess.run([sys.executable, "-c", _PEAK, small, large], check=True, capture_output=True, text=True)
     estimated, exact = (tuple(map(int, line.split())) for line in run.stdout.splitlines())
     for peak, before, bound in (estimated, exact):
         assert before < PROCESS
-        assert peak < bound
-        assert peak - before < bound - PROCESS + PAGED_IN
+        assert peak - before < bound - PROCESS
     assert estimated[2] - PROCESS < 48e6 + 30e6
 
 

@@ -138,6 +138,7 @@ def test_a_proximal_penalty_is_a_step_after_the_step() -> None:
 
 @pytest.mark.parametrize("proximal", [False, True])
 def test_the_scale_is_held_while_penalties_pull(proximal: bool) -> None:
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), LowRankLinear(12, 12, rank=3), nn.Linear(12, 10))
     start = {m.name: m.frobenius() for m in structure_matrices(model)}
     plan = Plan(Dynamics(2, learning_rate=1e-2), penalties=(Weighted("ridge", 5.0, proximal),), hold_scale=True)
@@ -146,7 +147,7 @@ def test_the_scale_is_held_while_penalties_pull(proximal: bool) -> None:
     assert history.settings.layers == ("1", "3")
     for name in ("1", "3"):
         assert end[name] == pytest.approx(start[name], rel=1e-6)
-    assert end["4"] != pytest.approx(start["4"], rel=1e-5)
+    assert end["4"] != pytest.approx(start["4"], rel=1e-4)
     free, _ = run(Plan(Dynamics(2, learning_rate=1e-2), penalties=(Weighted("ridge", 5.0, proximal),)), model)
     assert structure_matrices(free)[0].frobenius() < 0.999 * start["1"]
 
